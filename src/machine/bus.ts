@@ -3,6 +3,10 @@
  * it sees offsets, never addresses, and does not know where it stands.
  */
 
+import type { DeviceTreeNode } from "#base/device-tree.ts";
+
+export type { DeviceTreeNode, DeviceTreeValue } from "#base/device-tree.ts";
+
 export type AccessSize = 1 | 2 | 4;
 
 /** A device with registers in the physical address space. */
@@ -27,6 +31,10 @@ export interface DevicePlace {
   readonly interrupt?: number;
   /** phandle of the platform's interrupt controller. */
   readonly interruptParent?: number;
+  /** The node's own phandle, if other nodes refer to it: the interrupt controller's, the syscon's. */
+  readonly phandle?: number;
+  /** For interrupt controllers: phandles of the harts' own controllers (`riscv,cpu-intc`), in hart order. */
+  readonly hartControllers?: readonly number[];
 }
 
 /** A level-triggered interrupt line from a device to an interrupt controller, or from a controller to a hart. */
@@ -38,9 +46,16 @@ export interface InterruptLine {
  * Guest-physical memory as a device's DMA sees it. The views are windows into the memory itself, not copies, and become
  * stale when the device returns: take a new one each time. They lie on shared memory, so some platform functions
  * (TextDecoder, for one) need a copy first.
+ *
+ * Guest-physical memory is contiguous, the machine frames behind it need not be. So a view may be shorter than asked (never
+ * empty, unless `length` is 0), ending where the next frame is not adjacent; the device asks again for the rest. What lies within one aligned
+ * 4 KiB frame always comes whole. `src/devices/dma.ts` has the loops.
  */
 export interface DmaMemory {
-  /** `length` bytes from `address`, to be read only. Throws HostelryError `dma-out-of-range` if they do not lie wholly in memory. */
+  /**
+   * Up to `length` bytes from `address`, to be read only. Throws HostelryError `dma-out-of-range` if the `length` bytes do not
+   * lie wholly in memory; `address` may be any number that two u32 make, and so be beyond 2^53 and not exact.
+   */
   readable(address: number, length: number): Uint8Array;
   /** The same, to be written: tells the machine that these frames change (translated code in them is dropped). */
   writable(address: number, length: number): Uint8Array;
@@ -52,15 +67,4 @@ export interface Clock {
   ticks(): number;
   /** Nanoseconds since the Unix epoch, for a real-time clock. Deterministic when the instruction clock is in use. */
   realTime(): bigint;
-}
-
-/** A property's value: cells (big-endian u32), strings (each NUL-terminated), raw bytes, or nothing. */
-export type DeviceTreeValue = readonly number[] | readonly string[] | string | Uint8Array | true;
-
-export interface DeviceTreeNode {
-  /** With the unit address if it has one: `serial@10000000`. */
-  readonly name: string;
-  /** A u64 is two cells, high first. */
-  readonly properties: Readonly<Record<string, DeviceTreeValue>>;
-  readonly children?: readonly DeviceTreeNode[];
 }

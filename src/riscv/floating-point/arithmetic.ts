@@ -127,7 +127,7 @@ export function defineMultiplication(context: Context, format: Format, soft: Sof
   });
 }
 
-/** A quotient is exact if multiplying back gives the dividend, without rounding. */
+/** A quotient is exact if multiplying it by the divisor gives the dividend. */
 export function defineDivision(context: Context, format: Format, soft: SoftOperations): FunctionReference {
   const { float } = format;
   return define(context, format, "div", 2, soft.div, (body) => {
@@ -142,16 +142,17 @@ export function defineDivision(context: Context, format: Format, soft: SoftOpera
         return;
       }
       f.if(i32.and(isNearest, isInexactAccrued(context, state)), () => body.finish(result));
-      // A subnormal dividend might come out of a product that was itself rounded down there.
-      const isProductExact = i32.and(haveShortSignificands(result, b), f64.ge(f64.abs(a), LEAST_NORMAL));
-      f.if(i32.and(isProductExact, f64.eq(f64.mul(result, b), a)), () => body.finish(result));
+      // result·b and a are both numbers of 53 bits then, and |result·b − a| ≤ 2^-53·|result·b|, as the result is a/b rounded. Two
+      // such numbers that differ are farther apart, unless result·b is a power of two and a the next number below it: but then
+      // b is a power of two, by which the quotient is exact. So they don't differ.
+      f.if(haveShortSignificands(result, b), () => body.finish(result));
     });
     // Zero divided by anything but zero and NaN, which would give a NaN.
     f.if(i32.and(float.eq(result, zero(format)), float.eq(a, zero(format))), () => body.finish(result));
   });
 }
 
-/** A root is exact if its square gives the radicand, without rounding. */
+/** A root is exact if its square is the radicand. */
 export function defineSqrt(context: Context, format: Format, soft: SoftOperations): FunctionReference {
   return define(context, format, "sqrt", 1, soft.sqrt, (body) => {
     const { f, state, isNearest } = body;
@@ -166,7 +167,7 @@ export function defineSqrt(context: Context, format: Format, soft: SoftOperation
         return;
       }
       f.if(i32.and(isNearest, isInexactAccrued(context, state)), () => body.finish(result));
-      // A subnormal radicand might come out of a square that was itself rounded down there.
+      // The square is exact if it is short, and isn't rounded once more as a subnormal.
       const isSquareExact = i32.and(haveShortSignificands(result, result), f64.ge(a, LEAST_NORMAL));
       f.if(i32.and(isSquareExact, f64.eq(f64.mul(result, result), a)), () => body.finish(result));
     });

@@ -70,29 +70,24 @@ export class TestMemory implements DmaMemory {
   }
 
   u16(address: number): number {
-    return this.#data(address, 2).getUint16(0, true);
+    return new DataView(this.get(address, 2).buffer).getUint16(0, true);
   }
 
   u32(address: number): number {
-    return this.#data(address, 4).getUint32(0, true);
+    return new DataView(this.get(address, 4).buffer).getUint32(0, true);
   }
 
   setU16(address: number, value: number): void {
-    this.#data(address, 2).setUint16(0, value, true);
+    this.put(address, Uint8Array.of(value, value >> 8));
   }
 
   setU32(address: number, value: number): void {
-    this.#data(address, 4).setUint32(0, value, true);
+    this.put(address, Uint8Array.of(value, value >> 8, value >> 16, value >> 24));
   }
 
   setU64(address: number, value: number): void {
-    this.setU32(address, value >>> 0);
+    this.setU32(address, value % 2 ** 32);
     this.setU32(address + 4, Math.floor(value / 2 ** 32));
-  }
-
-  #data(address: number, length: number): DataView {
-    const view = this.#view(address, length);
-    return new DataView(view.buffer, view.byteOffset, view.length);
   }
 
   #view(address: number, length: number): Uint8Array {

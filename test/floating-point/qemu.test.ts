@@ -1,7 +1,7 @@
 /**
  * Every function against QEMU, bit by bit and flag by flag. Corner cases in all combinations and modes, and random cases:
  *
- *   FLOATING_POINT_CASES   random cases per operation (default 10 000)
+ *   FLOATING_POINT_CASES   random cases per operation (default 50 000)
  *   FLOATING_POINT_SEED    seed of the random cases (default 1)
  */
 import assert from "node:assert/strict";
@@ -17,7 +17,7 @@ import { firstDifferences } from "./difference.ts";
 import { operations } from "./operations.ts";
 import { buildSubject, type Variant } from "./subject.ts";
 
-const count = Number(process.env["FLOATING_POINT_CASES"] ?? 10_000);
+const count = Number(process.env["FLOATING_POINT_CASES"] ?? 50_000);
 const seed = Number(process.env["FLOATING_POINT_SEED"] ?? 1);
 
 const compiler = "riscv64-linux-gnu-gcc";

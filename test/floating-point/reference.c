@@ -24,7 +24,7 @@ struct result { uint64_t bits; uint32_t fflags, unused; };
     return bits;                                                                     \
   }
 
-/* f, F: a suffix for C and the instruction's; the rounding mode of all instructions is frm. */
+/* All instructions of one format, whose suffix is f. Those that round do so in the mode in frm. */
 #define DEFINE_FORMAT(f, OPERANDS, RESULT)                                           \
   DEFINE(add_##f, OPERANDS, "fadd." #f " ft3, ft0, ft1, dyn", RESULT)                \
   DEFINE(sub_##f, OPERANDS, "fsub." #f " ft3, ft0, ft1, dyn", RESULT)                \

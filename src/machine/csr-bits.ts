@@ -1,0 +1,61 @@
+/** Numbers and fields of control and status registers, causes and privilege levels (privileged manual). */
+
+export const privilege = { user: 0, supervisor: 1, machine: 3 } as const;
+
+/** mstatus and sstatus (3.1.6, 12.1.1): the position of each field. */
+export const status = {
+  sie: 1,
+  mie: 3,
+  spie: 5,
+  ube: 6,
+  mpie: 7,
+  spp: 8,
+  mpp: 11,
+  fs: 13,
+  mprv: 17,
+  sum: 18,
+  mxr: 19,
+  tvm: 20,
+  tw: 21,
+  tsr: 22,
+} as const;
+
+/** What sstatus shows of mstatus: SIE, SPIE, SPP, FS, SUM, MXR. UXL and SD are added when it is read. */
+export const sstatusMask =
+  (1n << 1n) | (1n << 5n) | (1n << 8n) | (3n << 13n) | (1n << 18n) | (1n << 19n);
+
+/** What software can write of mstatus. */
+export const mstatusMask =
+  sstatusMask | (1n << 3n) | (1n << 7n) | (3n << 11n) | (1n << 17n) | (7n << 20n);
+
+/** UXL = SXL = 64 bits. */
+export const mstatusXlen = (2n << 32n) | (2n << 34n);
+export const sstatusXlen = 2n << 32n;
+
+export const interrupt = {
+  supervisorSoftware: 1,
+  machineSoftware: 3,
+  supervisorTimer: 5,
+  machineTimer: 7,
+  supervisorExternal: 9,
+  machineExternal: 11,
+} as const;
+
+export const cause = {
+  instructionMisaligned: 0,
+  instructionAccess: 1,
+  illegalInstruction: 2,
+  breakpoint: 3,
+  loadMisaligned: 4,
+  loadAccess: 5,
+  storeMisaligned: 6,
+  storeAccess: 7,
+  ecallFromUser: 8,
+  ecallFromSupervisor: 9,
+  ecallFromMachine: 11,
+  instructionPage: 12,
+  loadPage: 13,
+  storePage: 15,
+} as const;
+
+export const envcfg = { fiom: 0, cbie: 4, cbcfe: 6, cbze: 7, adue: 61, pbmte: 62, stce: 63 } as const;

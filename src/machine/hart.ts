@@ -1,0 +1,91 @@
+/** A hart: its state in the machine's memory, seen by name, and the WebAssembly program that runs it. */
+import { assert } from "#base/assert.ts";
+import { buildHartProgram, type HartProgramOptions } from "./hart/hart-program.ts";
+import { layout, type FieldName, type MemoryMap } from "./layout.ts";
+
+/** A hart's named state, read and written from TypeScript while the hart stands still. */
+export class HartState {
+  readonly #view: DataView;
+  readonly #base: number;
+
+  constructor(memory: WebAssembly.Memory, base: number) {
+    this.#view = new DataView(memory.buffer);
+    this.#base = base;
+  }
+
+  get(name: FieldName, index = 0): bigint {
+    const { offset, type, count } = layout[name];
+    assert(index < count, "no such element of a field", { name, index });
+    return type === "i32"
+      ? BigInt(this.#view.getUint32(this.#base + offset + index * 4, true))
+      : this.#view.getBigUint64(this.#base + offset + index * 8, true);
+  }
+
+  set(name: FieldName, value: bigint | number, index = 0): void {
+    const { offset, type, count } = layout[name];
+    assert(index < count, "no such element of a field", { name, index });
+    if (type === "i32") this.#view.setInt32(this.#base + offset + index * 4, Number(BigInt.asIntN(32, BigInt(value))), true);
+    else this.#view.setBigUint64(this.#base + offset + index * 8, BigInt.asUintN(64, BigInt(value)), true);
+  }
+
+  /** An i32 field, unsigned, without BigInt. */
+  number(name: FieldName): number {
+    return this.#view.getUint32(this.#base + layout[name].offset, true);
+  }
+
+  /** A 64-bit counter as a number (exact below 2^53). */
+  counter(name: FieldName, index = 0): number {
+    const at = this.#base + layout[name].offset + index * 8;
+    return this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 2 ** 32;
+  }
+
+  setNumber(name: FieldName, value: number): void {
+    this.#view.setUint32(this.#base + layout[name].offset, value >>> 0, true);
+  }
+
+  /** Adds to a 64-bit counter. */
+  addNumber(name: FieldName, amount: number): void {
+    const at = this.#base + layout[name].offset;
+    this.#view.setBigUint64(at, this.#view.getBigUint64(at, true) + BigInt(amount), true);
+  }
+}
+
+export interface HartExports {
+  run(state: number): number;
+  raise(state: number, pc: bigint, cause: bigint, value: bigint): void;
+  selectBank(state: number): void;
+  flushAll(state: number): void;
+  flushJumps(state: number): void;
+  codeStore(state: number, host: number, bytes: number): void;
+  updateTimer(state: number): void;
+  updatePmp(state: number): void;
+}
+
+export interface HartHost {
+  mmioRead(state: number, address: number, size: number): number;
+  mmioWrite(state: number, address: number, size: number): number;
+  time(): number;
+  codeWritten(state: number, host: number, bytes: number): void;
+}
+
+export interface HartInstance {
+  readonly exports: HartExports & Record<string, (...operands: never[]) => unknown>;
+  readonly regions: WebAssembly.Table;
+}
+
+/** Compiles and instantiates the hart's program over the machine's memory. */
+export function instantiateHart(
+  memory: WebAssembly.Memory,
+  map: MemoryMap,
+  host: HartHost,
+  options: HartProgramOptions,
+): HartInstance {
+  const program = buildHartProgram(map, options);
+  new Uint8Array(memory.buffer).set(program.csrIndex, map.csrIndex);
+  const regions = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(program.bytes), {
+    machine: { memory, regions },
+    host: host as unknown as WebAssembly.ModuleImports,
+  });
+  return { exports: instance.exports as unknown as HartInstance["exports"], regions };
+}

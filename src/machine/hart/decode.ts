@@ -1,0 +1,256 @@
+/**
+ * Instructions are decoded once, into entries of 8 bytes that lie beside the page they come from: one for each halfword.
+ *
+ *   63            32 31   27 26   22 21   17 16    11 10   9       0
+ *  ┌────────────────┬───────┬───────┬───────┬────────┬────┬─────────┐
+ *  │   immediate    │  rs3  │  rs2  │  rs1  │   rd   │ 4B │ handler │      4B: four bytes long; rd = 32 for x0, which takes writes
+ *  └────────────────┴───────┴───────┴───────┴────────┴────┴─────────┘
+ */
+import { conditional, i32, i64, select, type Expr, type FunctionReference, call } from "#wasm/expression.ts";
+import type { FunctionBuilder, Local } from "#wasm/function.ts";
+import type { Encoding, RegisterOperand } from "#riscv/encoding.ts";
+import { decoderGroups, instructions, type DecoderRow } from "#riscv/table.ts";
+import { cause } from "../csr-bits.ts";
+import { bank, frame, frameFlags, headCount, predecoded } from "../layout.ts";
+import { access, type AddressTranslation } from "./address-translation.ts";
+import { noteLargePage } from "./memory-access.ts";
+import { frameEntry, hostAddress, inRam, State, type Program } from "./program.ts";
+import { tlbEntry, type TranslationBanks } from "./translation-banks.ts";
+
+/** Handlers that are no instruction; instruction n of the table has handler n + firstInstruction. */
+export const handler = {
+  /** All-zero entries: not decoded yet. */
+  undecoded: 0,
+  /** Behind the last entry of a page: go on at the next page. */
+  pageEnd: 1,
+  /** A region begins here; the immediate is the address of its record. */
+  head: 2,
+} as const;
+export const firstInstruction = 3;
+
+export const entryField = {
+  handlerMask: 0x3ff,
+  long: 10,
+  rd: 11,
+  rs1: 17,
+  rs2: 22,
+  rs3: 27,
+} as const;
+
+export interface Decoder {
+  /** (instruction word i32) → entry. */
+  readonly decode: FunctionReference;
+  /**
+   * (state, pc) → the predecoded page that holds pc; 0 with `fault` set; 1 if the instruction can't be cached by page: then it is in
+   * `scratchEntries`, a sentinel behind it.
+   */
+  readonly fetch: FunctionReference;
+  /** (state, pc) → as fetch, for the instruction whose second half lies in the next page. */
+  readonly fetchCrossing: FunctionReference;
+  /** (state, host address of an instruction) → entry: decodes it, or gives the region's that begins there. */
+  readonly entryAt: FunctionReference;
+  /** (host address of an instruction) → region record, or 0. */
+  readonly findHead: FunctionReference;
+}
+
+export function defineDecoder(program: Program, translation: AddressTranslation, banks: TranslationBanks): Decoder {
+  const { module, map } = program;
+
+  const decode = module.function("decode", ["i32"], ["i64"], defineDecode);
+
+  const findHead = module.function("findHead", ["i32"], ["i32"], (f) => {
+    const host = f.parameter(0);
+    const index = f.let(headHash(host));
+    const slot = f.local("i32");
+    f.loop((next) => {
+      f.set(slot, i32.add(i32.shl(index, 3), map.heads));
+      f.if(i32.eqz(i32.load(slot)), () => f.return(0));
+      f.if(i32.eq(i32.load(slot), host), () => f.return(i32.load(slot, 4)));
+      f.set(index, i32.and(i32.add(index, 1), headCount - 1));
+      f.branch(next);
+    });
+    f.unreachable();
+  });
+
+  const entryAt = module.function("entryAt", ["i32", "i32"], ["i64"], (f) => {
+    const host = f.parameter(1);
+    const flags = i32.load(frameEntry(map, host), frame.flags);
+    f.if(i32.and(flags, frameFlags.heads), () => {
+      const record = f.let(call(findHead, host));
+      f.if(record, () =>
+        f.return(i64.or(i64.shl(i64.extendI32U(record), 32), handler.head)),
+      );
+    });
+    f.push(call(decode, i32.load(host)));
+  });
+
+  const flushPredecoded = module.function("flushPredecoded", ["i32"], [], (f) => {
+    const state = new State(f);
+    state.count("pageFlushes");
+    state.set("predecodeNext", map.predecode);
+    const entry = f.let(i32.const(map.frames));
+    const end = map.frames + (map.ramSize / 4096) * frame.size;
+    f.loop((next) => {
+      f.if(i32.load(entry, frame.predecoded), () => {
+        f.store("i32", entry, 0, frame.predecoded);
+        const flags = i32.load(entry, frame.flags);
+        f.if(i32.eqz(i32.and(flags, frameFlags.translated)), () =>
+          f.store("i32", entry, i32.and(flags, ~frameFlags.code), frame.flags),
+        );
+      });
+      f.set(entry, i32.add(entry, frame.size));
+      f.branchIf(next, i32.ltU(entry, end));
+    });
+    f.call(banks.flushAll, [state.base]);
+  });
+
+  /** (state, host frame address) → its predecoded page, made if need be. */
+  const predecodedPage = module.function("predecodedPage", ["i32", "i32"], ["i32"], (f) => {
+    const [state, host] = [new State(f), f.parameter(1)];
+    const entry = f.let(frameEntry(map, host));
+    const page = f.let(i32.load(entry, frame.predecoded));
+    f.if(page, () => f.return(page));
+    state.count("pagesPredecoded");
+    f.set(page, state.get("predecodeNext"));
+    f.if(i32.gtU(i32.add(page, predecoded.size), map.predecodeEnd), () => {
+      f.call(flushPredecoded, [state.base]);
+      f.set(page, map.predecode);
+    });
+    state.set("predecodeNext", i32.add(page, predecoded.size));
+    f.memoryFill(page, 0, predecoded.size);
+    f.store("i32", page, host);
+    for (const i of [0, 1]) {
+      f.store("i64", page, handler.pageEnd, predecoded.header + (predecoded.entries + i) * 8);
+    }
+    f.store("i32", entry, page, frame.predecoded);
+    const flags = f.let(i32.load(entry, frame.flags));
+    f.if(i32.and(flags, frameFlags.writable), () => f.call(banks.purgeWritable, [state.base, host]));
+    f.store("i32", entry, i32.or(i32.and(flags, ~frameFlags.writable), frameFlags.code), frame.flags);
+    f.push(page);
+  });
+
+  /** Puts one instruction and its sentinels into the scratch entries. */
+  const toScratch = (state: State, word: Expr): void => {
+    state.set("scratchEntries", call(decode, word), 0);
+    for (const i of [1, 2]) state.set("scratchEntries", handler.pageEnd, i);
+    state.set("scratchEntries", i64.extendI32U(word), 3);
+  };
+
+  const fetchCrossing = module.function("fetchCrossing", ["i32", "i64"], ["i32"], (f) => {
+    const [state, pc] = [new State(f), f.parameter(1)];
+    const half = (at: Expr): Local => {
+      const physical = f.let(call(translation.translate, state.base, at, access.execute));
+      f.if(i64.eq(physical, -1), () => f.return(0));
+      f.if(i32.eqz(inRam(map, physical)), () => {
+        state.fault(cause.instructionAccess, at);
+        f.return(0);
+      });
+      return f.let(i32.load16U(hostAddress(map, physical)));
+    };
+    const low = half(pc);
+    f.if(i32.ne(i32.and(low, 3), 3), () => {
+      toScratch(state, low);
+      f.return(1);
+    });
+    const high = half(i64.add(pc, 2));
+    toScratch(state, i32.or(low, i32.shl(high, 16)));
+    f.push(i32.const(1));
+  });
+
+  const fetch = module.function("fetch", ["i32", "i64"], ["i32"], (f) => {
+    const [state, pc] = [new State(f), f.parameter(1)];
+    const physical = f.let(call(translation.translate, state.base, pc, access.execute));
+    f.if(i64.eq(physical, -1), () => f.return(0));
+    f.if(i32.eqz(inRam(map, physical)), () => {
+      state.fault(cause.instructionAccess, pc);
+      f.return(0);
+    });
+    // Protection finer than a page is asked for at each instruction.
+    f.if(i32.eqz(state.get("pmpUniform")), () => f.return(call(fetchCrossing, state.base, pc)));
+    const large = f.let(state.get("walkLarge"));
+    const page = f.let(call(predecodedPage, state.base, i32.and(hostAddress(map, physical), -4096)));
+    const base = f.let(state.get("bank"));
+    const entry = f.let(tlbEntry(base, pc, bank.exec, bank.execEntries));
+    f.store("i64", entry, i64.and(pc, -4096));
+    f.store("i32", entry, page, 8);
+    state.set("walkLarge", large);
+    noteLargePage(f, state, base, pc);
+    f.push(page);
+  });
+
+  return { decode, fetch, fetchCrossing, entryAt, findHead };
+}
+
+/** Where the search of the head table starts. */
+export function headHash(host: Expr): Expr {
+  return i32.shrU(i32.mul(host, 0x9e3779b1 | 0), 32 - Math.log2(headCount));
+}
+
+function defineDecode(f: FunctionBuilder): void {
+  const word = f.parameter(0);
+  const group = conditional(
+    i32.eq(i32.and(word, 3), 3),
+    i32.add(i32.and(i32.shrU(word, 2), 31), 32),
+    i32.or(i32.shl(i32.and(word, 3), 3), i32.and(i32.shrU(word, 13), 7)),
+  );
+  f.block((illegal) => {
+    const labels = decoderGroups.map(() => f.openBlock()).reverse();
+    f.branchTable(group, labels, illegal);
+    for (const rows of decoderGroups) {
+      f.close();
+      for (const row of rows) {
+        f.if(i32.eq(i32.and(word, row.encoding.mask | 0), row.encoding.match | 0), () => f.return(entryOf(row, word)));
+      }
+      f.branch(illegal);
+    }
+  });
+  const illegal = firstInstruction;
+  f.push(
+    select(
+      i32.eq(i32.and(word, 3), 3),
+      i64.const(illegal | (1 << entryField.long)),
+      i64.const(illegal),
+    ),
+  );
+}
+
+function entryOf({ encoding, number, fixed }: DecoderRow, word: Expr): Expr {
+  const floatRd = instructions[number]!.syntax.startsWith("frd");
+  let constant = (number + firstInstruction) | (encoding.length === 4 ? 1 << entryField.long : 0);
+  let low: Expr | undefined;
+  for (const operand of ["rd", "rs1", "rs2", "rs3"] as const) {
+    const field = registerExpr(encoding, operand, word);
+    if (field === undefined) {
+      const register = fixed[operand] ?? 0;
+      constant |= (operand === "rd" && register === 0 ? 32 : register) << entryField[operand];
+    } else {
+      const register = operand === "rd" && !floatRd ? i32.add(field, i32.shl(i32.eqz(field), 5)) : field;
+      const placed = i32.shl(register, entryField[operand]);
+      low = low === undefined ? placed : i32.or(low, placed);
+    }
+  }
+  const bits = low === undefined ? i32.const(constant | 0) : i32.or(low, constant | 0);
+  const immediate = fixed.imm === undefined ? immediateExpr(encoding, word) : undefined;
+  return immediate === undefined
+    ? i64.extendI32U(bits)
+    : i64.or(i64.extendI32U(bits), i64.shl(i64.extendI32U(immediate), 32));
+}
+
+function registerExpr(encoding: Encoding, operand: RegisterOperand, word: Expr): Expr | undefined {
+  const field = encoding.registers.find((register) => register.operand === operand);
+  if (field === undefined) return undefined;
+  return field.compressed
+    ? i32.add(i32.and(i32.shrU(word, field.low), 7), 8)
+    : i32.and(i32.shrU(word, field.low), 31);
+}
+
+function immediateExpr({ immediate, signBit }: Encoding, word: Expr): Expr | undefined {
+  let value: Expr | undefined;
+  for (const { low, width, shift } of immediate) {
+    const part = i32.shl(i32.and(i32.shrU(word, low), 2 ** width - 1), shift);
+    value = value === undefined ? part : i32.or(value, part);
+  }
+  if (value === undefined || signBit < 0) return value;
+  const unused = 31 - signBit;
+  return unused === 0 ? value : i32.shrS(i32.shl(value, unused), unused);
+}

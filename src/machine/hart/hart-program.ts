@@ -1,0 +1,80 @@
+/** Assembles the WebAssembly program of a hart: interpreter, page walk, TLB refill, CSRs, traps, arithmetic. */
+import { defineFloatingPoint } from "#riscv/floating-point/floating-point.ts";
+import type { FunctionReference } from "#wasm/expression.ts";
+import { ModuleBuilder } from "#wasm/module.ts";
+import { layout, type MemoryMap } from "../layout.ts";
+import { defineAddressTranslation } from "./address-translation.ts";
+import { defineArithmetic } from "./arithmetic.ts";
+import { defineCsrs } from "./csrs.ts";
+import { defineDecoder } from "./decode.ts";
+import { defineInterpreter } from "./interpreter.ts";
+import { defineMemoryRoutines } from "./memory-access.ts";
+import type { Program } from "./program.ts";
+import { defineRegionEntry } from "./region-entry.ts";
+import { defineTranslationBanks } from "./translation-banks.ts";
+import { defineTraps } from "./traps.ts";
+
+export interface HartProgram {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** To be put at `csrIndex` of the memory map. */
+  readonly csrIndex: Uint8Array;
+  /** Routines that translated code imports, with their signatures. */
+  readonly routines: Readonly<Record<string, FunctionReference>>;
+}
+
+export interface HartProgramOptions {
+  /** Whether the host's relaxed SIMD multiply-add rounds once. */
+  readonly fusedMultiplyAdd: boolean;
+}
+
+export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): HartProgram {
+  const module = new ModuleBuilder();
+  module.importMemory("machine", "memory", { initial: map.pages, maximum: map.pages });
+  module.importTable("machine", "regions", 1);
+  const host = {
+    mmioRead: module.importFunction("host", "mmioRead", ["i32", "i32", "i32"], ["i32"]),
+    mmioWrite: module.importFunction("host", "mmioWrite", ["i32", "i32", "i32"], ["i32"]),
+    time: module.importFunction("host", "time", [], ["f64"]),
+    codeWritten: module.importFunction("host", "codeWritten", ["i32", "i32", "i32"], []),
+  };
+  const program: Program = { module, map, host };
+  const translation = defineAddressTranslation(program);
+  const banks = defineTranslationBanks(program);
+  const memory = defineMemoryRoutines(program, translation);
+  const traps = defineTraps(program, banks);
+  const csrs = defineCsrs(program, banks);
+  const decoder = defineDecoder(program, translation, banks);
+  const regions = defineRegionEntry(program, decoder);
+  const routines = {
+    ...defineArithmetic(module),
+    ...defineFloatingPoint(module, {
+      fflagsOffset: layout.fflags.offset,
+      fusedMultiplyAdd: options.fusedMultiplyAdd,
+    }),
+  };
+  const run = defineInterpreter(program, {
+    translation,
+    banks,
+    memory,
+    traps,
+    csrs,
+    decoder,
+    enterRegion: regions.enter,
+    regionSignature: regions.signature,
+    routines,
+  });
+  const exported: Record<string, FunctionReference> = {
+    run,
+    raise: traps.raise,
+    selectBank: banks.selectBank,
+    flushAll: banks.flushAll,
+    flushJumps: banks.flushJumps,
+    codeStore: memory.codeStore,
+    updateTimer: csrs.updateTimer,
+    updatePmp: csrs.updatePmp,
+    purgeWritable: banks.purgeWritable,
+    ...routines,
+  };
+  for (const [name, target] of Object.entries(exported)) module.export(name, target);
+  return { bytes: module.encode({ names: true }), csrIndex: csrs.index, routines };
+}

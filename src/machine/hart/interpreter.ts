@@ -1,0 +1,811 @@
+/**
+ * The interpreter: one WebAssembly function, a switch over decoded entries. Every handler comes from the instruction table; this file
+ * gives the table's semantics operands that are read when the instruction runs.
+ *
+ * The pc is not kept: `ip` points to the entry in the predecoded page, and pc = pcBase + (ip - ipBase) / 4.
+ */
+import { call, conditional, i32, i64, select, type Expr, type FunctionReference, type Operand } from "#wasm/expression.ts";
+import type { FunctionBuilder, Label, Local, Signature } from "#wasm/function.ts";
+import { instructions } from "#riscv/table.ts";
+import type {
+  CsrOperation,
+  FloatFormat,
+  FloatOperation,
+  MemoryAccess,
+  Semantics,
+  SystemOperation,
+} from "#riscv/semantics.ts";
+import { cause, envcfg, privilege, status } from "../csr-bits.ts";
+import { bank, counterCount, layout, predecoded, requestCount } from "../layout.ts";
+import { access, type AddressTranslation } from "./address-translation.ts";
+import type { Csrs } from "./csrs.ts";
+import { entryField, firstInstruction, handler, type Decoder } from "./decode.ts";
+import type { MemoryRoutines } from "./memory-access.ts";
+import { bits, State, type Program } from "./program.ts";
+import { tlbEntry, type TranslationBanks } from "./translation-banks.ts";
+import type { Traps } from "./traps.ts";
+
+/** Why `run` returned. */
+export const ExitReason = {
+  /** The budget is used up. */
+  slice: 1,
+  /** WFI with nothing pending: the pc is behind it. */
+  wait: 2,
+  /** ecall from S-mode for the built-in firmware: the pc is the ecall's. */
+  firmware: 3,
+} as const;
+
+/** Executions after which a place is asked to be compiled. */
+export const hotThreshold = 1000;
+
+/** Depth of nested region calls. */
+export const nestingLimit = 200;
+
+export interface InterpreterParts {
+  readonly translation: AddressTranslation;
+  readonly banks: TranslationBanks;
+  readonly memory: MemoryRoutines;
+  readonly traps: Traps;
+  readonly csrs: Csrs;
+  readonly decoder: Decoder;
+  /** (state, pc, region record) → slot, or 0 if the region can't be entered in this context. */
+  readonly enterRegion: FunctionReference;
+  /** Of a region: (state, pc, budget, nesting) → (pc, budget). */
+  readonly regionSignature: Signature;
+  /** Arithmetic routines by name. */
+  readonly routines: Readonly<Record<string, FunctionReference>>;
+}
+
+/** Defines (state) → exit reason; the pc and the budget are taken from the state and left there. */
+export function defineInterpreter(program: Program, parts: InterpreterParts): FunctionReference {
+  const { module, map } = program;
+  const { traps, decoder } = parts;
+
+  const requestCompile = module.function("requestCompile", ["i32", "i64", "i32", "i32"], [], (f) => {
+    const state = new State(f);
+    const number = f.let(state.get("requests"));
+    f.if(i32.geU(number, requestCount), () => f.return());
+    const slot = f.let(i32.add(i32.shl(number, 4), map.requests));
+    f.store("i64", slot, f.parameter(1));
+    f.store("i32", slot, f.parameter(2), 8);
+    f.store("i32", slot, f.parameter(3), 12);
+    state.set("requests", i32.add(number, 1));
+  });
+
+  return module.function("run", ["i32"], ["i32"], (f) => {
+    const state = new State(f);
+    const pc = f.local("i64");
+    const pcBase = f.local("i64");
+    const entry = f.local("i64");
+    const budget = f.local("i32");
+    const ip = f.local("i32");
+    const ipBase = f.local("i32");
+    const ipLimit = f.local("i32");
+    const code = f.local("i32");
+    const page = f.local("i32");
+    const low = f.local("i32");
+    const bankBase = f.local("i32");
+    const kind = f.local("i32");
+    const profile = f.local("i32");
+    const bypass = f.local("i64");
+    const target = f.local("i32");
+    const slot = f.local("i32");
+
+    const pcOfIp = (): Expr => i64.add(pcBase, i64.extendI32U(i32.shrU(i32.sub(ip, ipBase), 2)));
+    const entrySize = (): Expr => i32.add(i32.and(i32.shrU(low, entryField.long - 3), 8), 8);
+    const hostOfIp = (): Expr => i32.add(code, i32.shrU(i32.sub(ip, ipBase), 2));
+    const leave = (reason: number): void => {
+      state.set("pc", pc);
+      state.set("budget", budget);
+      f.return(reason);
+    };
+
+    f.set(pc, state.get("pc"));
+    f.set(budget, state.get("budget"));
+    f.set(bankBase, state.get("bank"));
+    f.set(bypass, -1);
+    f.if(call(traps.takeInterrupt, state.base, pc), () => {
+      f.set(pc, state.get("pc"));
+      f.set(bankBase, state.get("bank"));
+    });
+
+    f.loop((fetch) => {
+      // Here pc is where to go on, nothing else is known.
+      f.block((trapAtPc) => {
+        f.block((ready) => {
+          const tlb = f.let(tlbEntry(bankBase, pc, bank.exec, bank.execEntries));
+          f.if(
+            i64.eq(i64.load(tlb), i64.and(pc, -4096)),
+            () => f.set(page, i32.load(tlb, 8)),
+            () => {
+              f.set(page, call(decoder.fetch, state.base, pc));
+              f.if(i32.leU(page, 1), () => {
+                f.branchIf(trapAtPc, i32.eqz(page));
+                useScratch();
+                f.branch(ready);
+              });
+            },
+          );
+          f.set(code, i32.load(page));
+          f.set(ipBase, i32.add(page, predecoded.header));
+          f.set(ipLimit, predecoded.entries * 8);
+          f.set(pcBase, i64.and(pc, -4096));
+          f.set(ip, i32.add(ipBase, i32.shl(i32.and(i32.wrap(pc), 4094), 2)));
+        });
+
+        f.block((redirected) => {
+          f.block((attended) => {
+            f.block((trapAtIp) => {
+              f.loop((again) => {
+                f.block((profiled) => {
+                  f.branchIf(profiled, profile);
+                  f.loop((next) => {
+                    f.set(budget, i32.sub(budget, 1));
+                    f.if(i32.ltS(budget, 0), () => {
+                      f.set(budget, 0);
+                      f.set(pc, pcOfIp());
+                      leave(ExitReason.slice);
+                    });
+                    f.set(entry, i64.load(ip));
+                    f.loop((dispatch) => {
+                      f.set(low, i32.wrap(entry));
+                      const labels = { fetch, next, dispatch, trapAtIp, attended, redirected, profiled };
+                      handlers(labels);
+                    });
+                  });
+                });
+                // A jump landed at ip: count it, and ask for a translation when it is hot.
+                f.set(profile, 0);
+                const counter = f.let(
+                  i32.add(i32.and(i32.shrU(ip, 1), (counterCount - 1) << 2), map.counters),
+                );
+                const count = f.let(i32.add(i32.load(counter), 1));
+                f.store("i32", counter, count);
+                f.if(i32.and(i32.eq(count, hotThreshold), i32.ne(ipLimit, 0)), () =>
+                  f.call(requestCompile, [state.base, pcOfIp(), hostOfIp(), kind]),
+                );
+                f.branch(again);
+              });
+            });
+            // trapAtIp: the instruction at ip faulted; it does not retire.
+            f.set(pc, pcOfIp());
+            f.set(budget, i32.add(budget, 1));
+            f.if(i32.and(i64.eq(state.get("faultCause"), cause.illegalInstruction), i64.eqz(state.get("faultValue"))), () =>
+              state.set("faultValue", instructionBits()),
+            );
+            f.branch(trapAtPc);
+          });
+          // attended: the instruction at ip is done; the context or the pending interrupts may have changed.
+          state.set("pc", i64.add(pcOfIp(), i64.extendI32U(i32.shrU(entrySize(), 2))));
+          f.set(budget, state.get("budget"));
+        });
+        // redirected: the next pc is in the state.
+        state.set("attention", 0);
+        f.set(pc, state.get("pc"));
+        f.drop(call(traps.takeInterrupt, state.base, pc));
+        f.set(pc, state.get("pc"));
+        f.set(bankBase, state.get("bank"));
+        f.branch(fetch);
+      });
+      // trapAtPc: cause and value are in the state.
+      state.set("budget", budget);
+      f.call(traps.raise, [state.base, pc, state.get("faultCause"), state.get("faultValue")]);
+      f.set(pc, state.get("pc"));
+      f.set(bankBase, state.get("bank"));
+      f.set(profile, 0);
+      f.branch(fetch);
+    });
+    f.unreachable();
+
+    /** The one instruction at pc is in the scratch entries. */
+    function useScratch(): void {
+      f.set(ipBase, i32.add(state.base, layout.scratchEntries.offset));
+      f.set(ip, ipBase);
+      f.set(ipLimit, 0);
+      f.set(pcBase, pc);
+      f.set(profile, 0);
+    }
+
+    /** For tval: the word at ip, or 0 where it isn't at hand. */
+    function instructionBits(): Expr {
+      const long = i32.and(i32.shrU(low, entryField.long), 1);
+      return conditional(
+        ipLimit,
+        conditional(long, i64.load32U(hostOfIp()), i64.load16U(hostOfIp())),
+        state.get("scratchEntries", 3),
+      );
+    }
+
+    function handlers(labels: Labels): void {
+      const blocks: Label[] = [];
+      const count = instructions.length + firstInstruction;
+      for (let i = count - 1; i >= 0; i--) blocks[i] = f.openBlock();
+      f.branchTable(i32.and(low, entryField.handlerMask), blocks, blocks[firstInstruction]!);
+      for (let i = 0; i < count; i++) {
+        f.close();
+        f.scope(() => {
+          if (i >= firstInstruction) {
+            const semantics = new InterpretedSemantics(f, state, parts, labels, {
+              entry,
+              low,
+              ip,
+              ipBase,
+              ipLimit,
+              pcBase,
+              pc,
+              budget,
+              bankBase,
+              kind,
+              profile,
+              target,
+            });
+            instructions[i - firstInstruction]!.semantics(semantics);
+            semantics.end();
+          } else if (i === handler.undecoded) undecoded(labels);
+          else if (i === handler.pageEnd) {
+            f.set(budget, i32.add(budget, 1));
+            f.set(pc, pcOfIp());
+            f.branch(labels.fetch);
+          } else head(labels);
+        });
+      }
+    }
+
+    function undecoded({ next, dispatch, trapAtIp }: Labels): void {
+      const host = f.let(hostOfIp());
+      f.if(
+        i32.and(i32.eq(i32.and(host, 4095), 4094), i32.eq(i32.and(i32.load16U(host), 3), 3)),
+        () => {
+          f.set(pc, pcOfIp());
+          f.if(i32.eqz(call(decoder.fetchCrossing, state.base, pc)), () => f.branch(trapAtIp));
+          useScratch();
+          f.set(budget, i32.add(budget, 1));
+          f.branch(next);
+        },
+      );
+      f.set(entry, call(decoder.entryAt, state.base, host));
+      f.store("i64", ip, entry);
+      f.branch(dispatch);
+    }
+
+    function head({ fetch, dispatch }: Labels): void {
+      f.set(pc, pcOfIp());
+      f.block((interpret) => {
+        f.if(i64.eq(pc, bypass), () => {
+          f.set(bypass, -1);
+          f.branch(interpret);
+        });
+        f.set(slot, call(parts.enterRegion, state.base, pc, i32.wrap(i64.shrU(entry, 32))));
+        f.branchIf(interpret, i32.eqz(slot));
+        f.set(budget, i32.add(budget, 1));
+        state.count("interpreted", i64.extendI32S(budget));
+        f.callIndirect(parts.regionSignature, slot, [state.base, pc, budget, nestingLimit], [pc, budget]);
+        state.count("interpreted", i64.sub(0, i64.extendI32S(budget)));
+        state.count("regionEntries");
+        f.set(bankBase, state.get("bank"));
+        f.if(state.get("interpretOne"), () => {
+          state.set("interpretOne", 0);
+          f.set(bypass, pc);
+        });
+        f.branch(fetch);
+      });
+      f.set(entry, call(decoder.decode, i32.load(hostOfIp())));
+      f.branch(dispatch);
+    }
+  });
+}
+
+interface Labels {
+  /** Go on at pc, wherever that is. */
+  readonly fetch: Label;
+  /** Execute the entry at ip. */
+  readonly next: Label;
+  /** Execute `entry`, which stands at ip. */
+  readonly dispatch: Label;
+  readonly trapAtIp: Label;
+  readonly attended: Label;
+  readonly redirected: Label;
+  /** A jump went to the entry at ip. */
+  readonly profiled: Label;
+}
+
+interface Registers {
+  readonly entry: Local;
+  readonly low: Local;
+  readonly ip: Local;
+  readonly ipBase: Local;
+  readonly ipLimit: Local;
+  readonly pcBase: Local;
+  readonly pc: Local;
+  readonly budget: Local;
+  readonly bankBase: Local;
+  readonly kind: Local;
+  readonly profile: Local;
+  readonly target: Local;
+}
+
+/** Where a compile request comes from. */
+export const jumpKind = { loop: 0, call: 1, return: 2, indirect: 3 } as const;
+
+const log2Size: Record<MemoryAccess, number> = { i8: 0, u8: 0, i16: 1, u16: 1, i32: 2, u32: 2, i64: 3 };
+
+class InterpretedSemantics implements Semantics {
+  readonly f: FunctionBuilder;
+  readonly #state: State;
+  readonly #parts: InterpreterParts;
+  readonly #labels: Labels;
+  readonly #r: Registers;
+  #ended = false;
+
+  constructor(f: FunctionBuilder, state: State, parts: InterpreterParts, labels: Labels, registers: Registers) {
+    this.f = f;
+    this.#state = state;
+    this.#parts = parts;
+    this.#labels = labels;
+    this.#r = registers;
+  }
+
+  /** On to the next entry, unless the semantics went elsewhere. */
+  end(): void {
+    if (this.#ended) return;
+    const { ip, low } = this.#r;
+    this.f.set(ip, i32.add(ip, i32.add(i32.and(i32.shrU(low, entryField.long - 3), 8), 8)));
+    this.f.branch(this.#labels.next);
+  }
+
+  /** Byte offset of a register, from its field of the entry. */
+  #register(field: number, bits: number): Expr {
+    const mask = (2 ** bits - 1) << 3;
+    const { low } = this.#r;
+    return i32.add(this.#state.base, i32.and(field > 3 ? i32.shrU(low, field - 3) : low, mask));
+  }
+
+  get rs1(): Expr {
+    return i64.load(this.#register(entryField.rs1, 5), layout.x.offset);
+  }
+  get rs2(): Expr {
+    return i64.load(this.#register(entryField.rs2, 5), layout.x.offset);
+  }
+  get imm(): Expr {
+    return i64.shrS(this.#r.entry, 32);
+  }
+  get #imm32(): Expr {
+    return i32.wrap(i64.shrU(this.#r.entry, 32));
+  }
+  get pc(): Expr {
+    const { ip, ipBase, pcBase } = this.#r;
+    return i64.add(pcBase, i64.extendI32U(i32.shrU(i32.sub(ip, ipBase), 2)));
+  }
+  get next(): Expr {
+    const length = i32.add(i32.and(i32.shrU(this.#r.low, entryField.long - 1), 2), 2);
+    return i64.add(this.pc, i64.extendI32U(length));
+  }
+  setRd(value: Operand): void {
+    this.f.store("i64", this.#register(entryField.rd, 6), value, layout.x.offset);
+  }
+
+  /** The host address of a span of memory, if the TLB has it; else `miss` runs, and may branch away or set the local. */
+  #translated(
+    address: Local,
+    table: "read" | "write",
+    size: number,
+    hit: (host: Expr) => void,
+    miss: () => void,
+  ): void {
+    const { f } = this;
+    const entries = table === "read" ? bank.readEntries : bank.writeEntries;
+    const entry = f.let(tlbEntry(this.#r.bankBase, address, bank[table], entries));
+    f.if(
+      i64.leU(i64.sub(address, i64.load(entry)), 4096 - size),
+      () => hit(i32.add(i32.wrap(address), i32.load(entry, 8))),
+      miss,
+    );
+  }
+
+  #trapIfFault(): void {
+    this.f.branchIf(this.#labels.trapAtIp, this.#state.get("fault"));
+  }
+
+  load(access: MemoryAccess, address: Expr): Expr {
+    const { f } = this;
+    const at = f.let(address);
+    const value = f.temporary("i64");
+    const log = log2Size[access];
+    const loads = {
+      i8: i64.load8S,
+      u8: i64.load8U,
+      i16: i64.load16S,
+      u16: i64.load16U,
+      i32: i64.load32S,
+      u32: i64.load32U,
+      i64: i64.load,
+    };
+    const extend = { i8: i64.extend8S, i16: i64.extend16S, i32: i64.extend32S };
+    this.#translated(
+      at,
+      "read",
+      1 << log,
+      (host) => f.set(value, loads[access](host)),
+      () => {
+        this.#state.set("budget", this.#r.budget);
+        f.set(value, call(this.#parts.memory.loadSlow, this.#state.base, at, log));
+        this.#trapIfFault();
+        if (access in extend) f.set(value, extend[access as keyof typeof extend](value));
+      },
+    );
+    return value;
+  }
+
+  store(access: MemoryAccess, address: Expr, value: Expr): void {
+    const { f } = this;
+    const at = f.let(address);
+    const log = log2Size[access];
+    const kind = (["i64_8", "i64_16", "i64_32", "i64"] as const)[log]!;
+    this.#translated(
+      at,
+      "write",
+      1 << log,
+      (host) => f.store(kind, host, value),
+      () => {
+        this.#state.set("budget", this.#r.budget);
+        f.call(this.#parts.memory.storeSlow, [this.#state.base, at, log, value]);
+        this.#trapIfFault();
+        f.branchIf(this.#labels.attended, this.#state.get("attention"));
+      },
+    );
+  }
+
+  #atomicHost(at: Local, log: number, table: "read" | "write"): Local {
+    const { f } = this;
+    const host = f.temporary("i32");
+    const slow = (): void => {
+      f.set(
+        host,
+        call(this.#parts.memory.atomicAddress, this.#state.base, at, log, table === "read" ? access.read : access.write),
+      );
+      f.branchIf(this.#labels.trapAtIp, i32.eqz(host));
+    };
+    f.if(i32.and(i32.wrap(at), (1 << log) - 1), slow, () =>
+      this.#translated(at, table, 1 << log, (value) => f.set(host, value), slow),
+    );
+    return host;
+  }
+
+  readModifyWrite(access: "i32" | "i64", address: Expr, update: (old: Expr) => Expr): Expr {
+    const { f } = this;
+    const at = f.let(address);
+    const host = this.#atomicHost(at, log2Size[access], "write");
+    const old = f.let(access === "i32" ? i64.load32S(host) : i64.load(host));
+    f.store(access === "i32" ? "i64_32" : "i64", host, update(old));
+    return old;
+  }
+
+  loadReserved(access: "i32" | "i64", address: Expr): Expr {
+    const { f } = this;
+    const at = f.let(address);
+    const host = this.#atomicHost(at, log2Size[access], "read");
+    const value = f.let(access === "i32" ? i64.load32S(host) : i64.load(host));
+    this.#state.set("reservation", host);
+    this.#state.set("reservationValue", value);
+    return value;
+  }
+
+  storeConditional(access: "i32" | "i64", address: Expr, value: Expr): Expr {
+    const { f } = this;
+    const at = f.let(address);
+    const host = this.#atomicHost(at, log2Size[access], "write");
+    const failed = f.let(i64.const(1));
+    const current = access === "i32" ? i64.load32S(host) : i64.load(host);
+    f.if(
+      i32.and(
+        i32.eq(this.#state.get("reservation"), host),
+        i64.eq(current, this.#state.get("reservationValue")),
+      ),
+      () => {
+        f.store(access === "i32" ? "i64_32" : "i64", host, value);
+        f.set(failed, 0);
+      },
+    );
+    this.#state.set("reservation", 0);
+    return failed;
+  }
+
+  fence(): void {}
+
+  branch(condition: Expr): void {
+    const { f } = this;
+    f.if(condition, () => this.#jumpBy(true));
+  }
+
+  /** To pc + imm, within the page if it can be. Forward branches start no loop, so they are not profiled. */
+  #jumpBy(conditionally: boolean): void {
+    const { f } = this;
+    const { ip, ipBase, ipLimit, pc, kind, profile, target } = this.#r;
+    f.set(target, i32.add(ip, i32.shl(this.#imm32, 2)));
+    f.if(i32.geU(i32.sub(target, ipBase), ipLimit), () => {
+      f.set(pc, i64.add(this.pc, this.imm));
+      f.set(profile, 1);
+      f.branch(this.#labels.fetch);
+    });
+    f.set(ip, target);
+    if (conditionally) f.branchIf(this.#labels.next, i32.geS(this.#imm32, 0));
+    f.set(kind, jumpKind.loop);
+    f.branch(this.#labels.profiled);
+  }
+
+  jump(): void {
+    const { f } = this;
+    const rd = i32.and(i32.shrU(this.#r.low, entryField.rd), 63);
+    this.setRd(this.next);
+    f.set(this.#r.kind, select(i32.eq(rd, 32), i32.const(jumpKind.loop), jumpKind.call));
+    this.#jumpByKeepingKind();
+    this.#ended = true;
+  }
+
+  #jumpByKeepingKind(): void {
+    const { f } = this;
+    const { ip, ipBase, ipLimit, pc, profile, target } = this.#r;
+    f.set(target, i32.add(ip, i32.shl(this.#imm32, 2)));
+    f.if(i32.geU(i32.sub(target, ipBase), ipLimit), () => {
+      f.set(pc, i64.add(this.pc, this.imm));
+      f.set(profile, 1);
+      f.branch(this.#labels.fetch);
+    });
+    f.set(ip, target);
+    f.branch(this.#labels.profiled);
+  }
+
+  jumpRegister(address: Expr): void {
+    const { f } = this;
+    const { low, ip, ipBase, ipLimit, pcBase, pc, kind, profile } = this.#r;
+    f.set(pc, i64.and(address, -2));
+    this.setRd(this.next);
+    const rd = i32.and(i32.shrU(low, entryField.rd), 63);
+    const rs1 = i32.and(i32.shrU(low, entryField.rs1), 31);
+    f.set(
+      kind,
+      select(
+        i32.eq(rd, 32),
+        select(i32.eq(rs1, 1), i32.const(jumpKind.return), jumpKind.indirect),
+        jumpKind.call,
+      ),
+    );
+    f.if(i32.and(i64.ltU(i64.sub(pc, pcBase), 4096), i32.ne(ipLimit, 0)), () => {
+      f.set(ip, i32.add(ipBase, i32.shl(i32.and(i32.wrap(pc), 4094), 2)));
+      f.branch(this.#labels.profiled);
+    });
+    f.set(profile, 1);
+    f.branch(this.#labels.fetch);
+    this.#ended = true;
+  }
+
+  #single(bits: Expr): Expr {
+    const value = this.f.let(bits);
+    return select(i64.eq(i64.shrU(value, 32), 0xffffffff), i32.wrap(value), 0x7fc00000);
+  }
+  get frs1(): Expr {
+    return i64.load(this.#register(entryField.rs1, 5), layout.f.offset);
+  }
+  get frs2(): Expr {
+    return i64.load(this.#register(entryField.rs2, 5), layout.f.offset);
+  }
+  get frs3(): Expr {
+    return i64.load(this.#register(entryField.rs3, 5), layout.f.offset);
+  }
+  get frs1Single(): Expr {
+    return this.#single(this.frs1);
+  }
+  get frs2Single(): Expr {
+    return this.#single(this.frs2);
+  }
+  get frs3Single(): Expr {
+    return this.#single(this.frs3);
+  }
+  setFrd(bits: Expr): void {
+    this.f.store("i64", this.#register(entryField.rd, 5), bits, layout.f.offset);
+    this.#dirty();
+  }
+  setFrdSingle(bits: Expr): void {
+    this.setFrd(i64.or(i64.extendI32U(bits), 0xffffffff00000000n));
+  }
+
+  /** FS becomes dirty. */
+  #dirty(): void {
+    this.f.store("i32", this.#state.base, i32.or(this.#state.low("mstatus"), 0x6000), layout.mstatus.offset);
+  }
+
+  requireFloat(): void {
+    const { f } = this;
+    f.if(i32.eqz(i32.and(this.#state.low("mstatus"), 0x6000)), () => this.#illegal());
+  }
+
+  #illegal(): void {
+    this.#state.fault(cause.illegalInstruction, 0);
+    this.f.branch(this.#labels.trapAtIp);
+  }
+
+  /** The instruction's rounding mode, the dynamic one resolved; 5 and 6, and a dynamic 5 to 7, are illegal. */
+  #roundingMode(): Expr {
+    const { f } = this;
+    const mode = f.let(i32.and(this.#imm32, 7));
+    f.if(i32.eq(mode, 7), () => f.set(mode, this.#state.get("frm")));
+    f.if(i32.gtU(mode, 4), () => this.#illegal());
+    return mode;
+  }
+
+  roundedOperation(
+    operation: FloatOperation,
+    format: FloatFormat,
+    negate: { product?: boolean; addend?: boolean } = {},
+  ): void {
+    const single = format === "s";
+    const int = single ? i32 : i64;
+    const sign = single ? 0x80000000 | 0 : 1n << 63n;
+    const flip = (value: Expr, doIt: boolean | undefined): Expr => (doIt ? int.xor(value, sign) : value);
+    const operands = [flip(single ? this.frs1Single : this.frs1, negate.product)];
+    if (operation !== "sqrt") operands.push(single ? this.frs2Single : this.frs2);
+    if (operation === "fma") operands.push(flip(single ? this.frs3Single : this.frs3, negate.addend));
+    const result = this.floatRoutine(`${operation}${single ? "F32" : "F64"}`, true, ...operands);
+    if (single) this.setFrdSingle(result);
+    else this.setFrd(result);
+  }
+
+  floatRoutine(name: string, rounded: boolean, ...operands: Expr[]): Expr {
+    this.requireFloat();
+    const target = this.#parts.routines[name]!;
+    const given: Operand[] = [...operands];
+    const takes = target.parameters.length - operands.length;
+    const mode = rounded ? this.#roundingMode() : undefined;
+    const leading = [this.#state.base, ...(mode === undefined ? [] : [mode])].slice(0, takes);
+    const result = this.f.let(call(target, ...leading, ...given));
+    this.#dirty();
+    return result;
+  }
+
+  routine(name: string, ...operands: Expr[]): Expr {
+    return call(this.#parts.routines[name]!, ...operands);
+  }
+
+  csr(operation: CsrOperation, operand: Expr, writes: "always" | "unless-x0"): void {
+    const { f } = this;
+    const code = { write: 1, set: 2, clear: 3 }[operation];
+    // Register forms name rs1, immediate forms have the operand above bit 12: neither has both.
+    const writing =
+      writes === "always"
+        ? i32.const(1)
+        : i32.ne(
+            i32.or(i32.and(i32.shrU(this.#r.low, entryField.rs1), 31), i32.shrU(this.#imm32, 12)),
+            0,
+          );
+    this.#state.set("budget", this.#r.budget);
+    const old = f.let(
+      call(this.#parts.csrs.access, this.#state.base, this.#imm32, code, operand, writing),
+    );
+    this.#trapIfFault();
+    this.setRd(old);
+    f.branchIf(this.#labels.attended, this.#state.get("attention"));
+  }
+
+  system(operation: SystemOperation): void {
+    systemHandlers[operation](this.f, this.#state, this.#parts, this.#labels, this.#r, this);
+    if (operation !== "fence.i" && operation !== "sfence.inval" && operation !== "wfi" && !operation.startsWith("cbo"))
+      this.#ended = true;
+  }
+}
+
+type SystemHandler = (
+  f: FunctionBuilder,
+  state: State,
+  parts: InterpreterParts,
+  labels: Labels,
+  r: Registers,
+  s: Semantics,
+) => void;
+
+function illegalIf(f: FunctionBuilder, state: State, labels: Labels, condition: Expr): void {
+  f.if(condition, () => {
+    state.fault(cause.illegalInstruction, 0);
+    f.branch(labels.trapAtIp);
+  });
+}
+
+/** Below M-mode an envcfg bit must allow the operation: menvcfg's, and in U-mode senvcfg's too. */
+function cacheOperationIllegal(state: State, bit: number): Expr {
+  const blocked = (name: "menvcfg" | "senvcfg"): Expr => i32.eqz(bits(state.get(name), bit, bit === envcfg.cbie ? 2 : 1));
+  return i32.or(
+    i32.and(i32.ne(state.get("privilege"), privilege.machine), blocked("menvcfg")),
+    i32.and(i32.eqz(state.get("privilege")), blocked("senvcfg")),
+  );
+}
+
+/** Cache management needs permission to read or write; its faults are those of stores. */
+function cacheManagement(bit: number): SystemHandler {
+  return (f, state, parts, labels, _r, s) => {
+    illegalIf(f, state, labels, cacheOperationIllegal(state, bit));
+    f.if(i64.eq(call(parts.translation.translate, state.base, s.rs1, access.read), -1), () => {
+      const page = i64.eq(state.get("faultCause"), cause.loadPage);
+      state.set("faultCause", select(page, i64.const(cause.storePage), i64.const(cause.storeAccess)));
+      f.branch(labels.trapAtIp);
+    });
+  };
+}
+
+const supervisorFence: SystemHandler = (f, state, parts, labels, r, s) => {
+  const mode = state.get("privilege");
+  illegalIf(
+    f,
+    state,
+    labels,
+    i32.or(
+      i32.eqz(mode),
+      i32.and(i32.eq(mode, privilege.supervisor), bits(state.get("mstatus"), status.tvm, 1)),
+    ),
+  );
+  const named = (field: number): Expr => i32.ne(i32.and(i32.shrU(r.low, field), 31), 0);
+  f.call(parts.banks.flush, [
+    state.base,
+    s.rs1,
+    i32.wrap(s.rs2),
+    named(entryField.rs1),
+    named(entryField.rs2),
+  ]);
+  f.set(r.pc, s.next);
+  f.branch(labels.fetch);
+};
+
+const systemHandlers: Record<SystemOperation, SystemHandler> = {
+  illegal: (f, state, _parts, labels) => {
+    state.fault(cause.illegalInstruction, 0);
+    f.branch(labels.trapAtIp);
+  },
+  ecall: (f, state, _parts, labels, r, s) => {
+    f.if(i32.and(state.get("firmware"), i32.eq(state.get("privilege"), privilege.supervisor)), () => {
+      state.set("pc", s.pc);
+      state.set("budget", r.budget);
+      f.return(ExitReason.firmware);
+    });
+    state.fault(i64.extendI32U(i32.add(state.get("privilege"), cause.ecallFromUser)), 0);
+    f.branch(labels.trapAtIp);
+  },
+  ebreak: (f, state, _parts, labels, _r, s) => {
+    state.fault(cause.breakpoint, s.pc);
+    f.branch(labels.trapAtIp);
+  },
+  sret: (f, state, parts, labels) => {
+    f.call(parts.traps.sret, [state.base]);
+    f.branchIf(labels.trapAtIp, state.get("fault"));
+    f.branch(labels.redirected);
+  },
+  mret: (f, state, parts, labels) => {
+    f.call(parts.traps.mret, [state.base]);
+    f.branchIf(labels.trapAtIp, state.get("fault"));
+    f.branch(labels.redirected);
+  },
+  wfi: (f, state, _parts, labels, r, s) => {
+    illegalIf(
+      f,
+      state,
+      labels,
+      i32.and(i32.ne(state.get("privilege"), privilege.machine), bits(state.get("mstatus"), status.tw, 1)),
+    );
+    const pending = i32.and(
+      i32.or(state.low("mip"), i32.atomicLoad(i32.add(state.base, layout.lines.offset))),
+      state.low("mie"),
+    );
+    f.if(i32.eqz(pending), () => {
+      state.set("pc", s.next);
+      state.set("budget", r.budget);
+      f.return(ExitReason.wait);
+    });
+  },
+  "sfence.vma": supervisorFence,
+  "sfence.inval": (f, state, _parts, labels) => illegalIf(f, state, labels, i32.eqz(state.get("privilege"))),
+  "fence.i": () => {},
+  "cbo.zero": (f, state, parts, labels, _r, s) => {
+    illegalIf(f, state, labels, cacheOperationIllegal(state, envcfg.cbze));
+    f.call(parts.memory.zeroBlock, [state.base, s.rs1]);
+    f.branchIf(labels.trapAtIp, state.get("fault"));
+  },
+  "cbo.clean": cacheManagement(envcfg.cbcfe),
+  "cbo.inval": cacheManagement(envcfg.cbie),
+};

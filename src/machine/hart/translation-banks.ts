@@ -1,0 +1,184 @@
+/**
+ * The TLB, in banks: one for each context (address space, privilege, SUM, MXR). A change of context selects another bank and
+ * flushes nothing; a bank whose key doesn't match is emptied and taken over. Layout: `bank` in layout.ts.
+ *
+ * An entry holds virtual addresses from its tag to the end of the page: va hits if va - tag <= 4096 - size (unsigned). An empty
+ * entry has the tag of a page that belongs to another entry. So all zeros are empty, but for entry 0.
+ */
+import { conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
+import type { FunctionBuilder, Local } from "#wasm/function.ts";
+import { privilege, status } from "../csr-bits.ts";
+import { bank, layout } from "../layout.ts";
+import { bits, State, type Program } from "./program.ts";
+
+export interface TranslationBanks {
+  /** (state): selects the bank of the current context. To be called when privilege, satp or a bit of mstatus in the key changes. */
+  readonly selectBank: FunctionReference;
+  /** (state, virtual, asid, hasVirtual i32, hasAsid i32): SFENCE.VMA. */
+  readonly flush: FunctionReference;
+  /** (state): empties all banks. */
+  readonly flushAll: FunctionReference;
+  /** (state): empties all jump caches, since a region is gone. */
+  readonly flushJumps: FunctionReference;
+  /** (state, host frame address): no write TLB holds this frame from now on. */
+  readonly purgeWritable: FunctionReference;
+}
+
+/** Address of a TLB's entry for a virtual address: `table` is its place in the bank. */
+export function tlbEntry(bankBase: Expr, virtual: Expr, table: number, entries: number): Expr {
+  const index = i32.and(i32.shrU(i32.wrap(virtual), 8), (entries - 1) << 4);
+  return i32.add(i32.add(bankBase, index), table);
+}
+
+/** Address of the jump cache's entry for a pc. */
+export function jumpEntry(bankBase: Expr, pc: Expr): Expr {
+  const index = i32.and(i32.shl(i32.wrap(pc), 3), (bank.jumpEntries - 1) << 4);
+  return i32.add(i32.add(bankBase, index), bank.jump);
+}
+
+/** Byte and bit of a filter for a range of 2^shift bytes; the upper half of the address space has the second 512 bytes. */
+export function filterByte(bankBase: Expr, virtual: Local, filter: number, shift: number): Expr {
+  const byte = i32.and(i32.wrap(i64.shrU(virtual, shift + 3)), bank.filterBytes - 1);
+  const half = select(i64.ltS(virtual, 0), i32.const(bank.filterBytes), 0);
+  return i32.add(i32.add(i32.add(bankBase, byte), half), filter);
+}
+
+export function filterBit(virtual: Expr, shift: number): Expr {
+  return i32.shl(1, bits(virtual, shift, 3));
+}
+
+export const largePageShift = 21;
+export const codePageShift = 12;
+
+export function defineTranslationBanks(program: Program): TranslationBanks {
+  const { module, map } = program;
+  const bankAt = (index: Expr): Expr => i32.add(i32.shl(index, Math.log2(bank.size)), map.banks);
+
+  const clear = module.function("clearBank", ["i32"], [], (f) => {
+    f.memoryFill(f.parameter(0), 0, bank.size);
+    for (const table of [bank.read, bank.write, bank.exec]) f.store("i64", f.parameter(0), 4096, table);
+  });
+
+  const clearJumps = (f: FunctionBuilder, base: Expr): void => {
+    f.memoryFill(i32.add(base, bank.jump), 0, bank.jumpEntries * 16);
+    f.memoryFill(i32.add(base, bank.codeFilter), 0, 2 * bank.filterBytes);
+  };
+
+  const selectBank = module.function("selectBank", ["i32"], [], (f) => {
+    const state = new State(f);
+    const mstatus = f.let(state.get("mstatus"));
+    const current = f.let(state.get("privilege"));
+    const data = f.let(
+      select(bits(mstatus, status.mprv, 1), bits(mstatus, status.mpp, 2), current),
+    );
+    // Two satp modes differ in bits 61:60; translation applies if either privilege is below machine mode.
+    const translated = i32.ne(i32.and(current, data), privilege.machine);
+    const satp = f.let(conditional(translated, state.get("satp"), 0));
+    const asid = bits(satp, 44, 16);
+    const usesSum = i32.eq(data, privilege.supervisor);
+    const sum = f.let(i32.and(bits(mstatus, status.sum, 1), usesSum));
+    const key = f.let(
+      i64.or(
+        i64.or(i64.shl(i64.shrU(satp, 60), 32), i64.extendI32U(i32.shl(asid, 16))),
+        i64.extendI32U(
+          i32.or(
+            i32.or(i32.or(current, i32.shl(data, 2)), i32.or(i32.shl(sum, 4), i32.shl(bits(mstatus, status.mxr, 1), 5))),
+            0x100, // so that no key is 0
+          ),
+        ),
+      ),
+    );
+    const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(data), i32.const(0), 3));
+    const index = f.let(i32.or(i32.shl(i32.and(asid, 7), 2), kind));
+    const base = f.let(bankAt(index));
+    state.set("bank", base);
+    const slot = f.let(i32.add(state.base, i32.shl(index, 3)));
+    f.if(i64.ne(i64.load(slot, layout.bankKeys.offset), key), () => {
+      f.store("i64", slot, key, layout.bankKeys.offset);
+      f.call(clear, [base]);
+    });
+  });
+
+  /** Runs `body` for each bank that isn't empty: its index, its base address and the address of its key. */
+  const forEachBank = (f: FunctionBuilder, state: State, body: (base: Local, key: Expr, keyAddress: Expr) => void) => {
+    const index = f.local("i32");
+    const base = f.local("i32");
+    const keyAddress = f.local("i32");
+    f.loop((next) => {
+      f.set(keyAddress, i32.add(state.base, i32.shl(index, 3)));
+      f.if(i64.ne(i64.load(keyAddress, layout.bankKeys.offset), 0), () => {
+        f.set(base, bankAt(index));
+        body(base, i64.load(keyAddress, layout.bankKeys.offset), keyAddress);
+      });
+      f.set(index, i32.add(index, 1));
+      f.branchIf(next, i32.ltU(index, bank.count));
+    });
+  };
+
+  const flushAll = module.function("flushAll", ["i32"], [], (f) => {
+    const state = new State(f);
+    forEachBank(f, state, (_base, _key, keyAddress) =>
+      f.store("i64", keyAddress, 0, layout.bankKeys.offset),
+    );
+    f.call(selectBank, [state.base]);
+  });
+
+  const flushJumps = module.function("flushJumps", ["i32"], [], (f) => {
+    forEachBank(f, new State(f), (base) => clearJumps(f, base));
+  });
+
+  const flush = module.function("flush", ["i32", "i64", "i32", "i32", "i32"], [], (f) => {
+    const state = new State(f);
+    const [virtual, asid, hasVirtual, hasAsid] = [1, 2, 3, 4].map((i) => f.parameter(i)) as [
+      Local,
+      Local,
+      Local,
+      Local,
+    ];
+    const otherPage = f.let(i64.and(i64.xor(virtual, 4096), -4096));
+    f.set(asid, i32.and(asid, 0xffff));
+    forEachBank(f, state, (base, key, keyAddress) => {
+      f.block((skip) => {
+        f.branchIf(skip, i32.and(hasAsid, i32.ne(bits(key, 16, 16), asid)));
+        // A large page's pieces lie anywhere in the bank: if one of this range may be cached, all goes.
+        const large = i32.and(
+          i32.load8U(filterByte(base, virtual, bank.largeFilter, largePageShift)),
+          filterBit(virtual, largePageShift),
+        );
+        f.if(i32.or(i32.eqz(hasVirtual), large), () => {
+          f.store("i64", keyAddress, 0, layout.bankKeys.offset);
+          f.branch(skip);
+        });
+        f.store("i64", tlbEntry(base, virtual, bank.read, bank.readEntries), otherPage);
+        f.store("i64", tlbEntry(base, virtual, bank.write, bank.writeEntries), otherPage);
+        f.store("i64", tlbEntry(base, virtual, bank.exec, bank.execEntries), otherPage);
+        const code = i32.and(
+          i32.load8U(filterByte(base, virtual, bank.codeFilter, codePageShift)),
+          filterBit(virtual, codePageShift),
+        );
+        f.if(code, () => clearJumps(f, base));
+      });
+    });
+    f.call(selectBank, [state.base]);
+  });
+
+  const purgeWritable = module.function("purgeWritable", ["i32", "i32"], [], (f) => {
+    const state = new State(f);
+    const host = f.parameter(1);
+    const entry = f.local("i32");
+    const end = f.local("i32");
+    forEachBank(f, state, (base) => {
+      f.set(entry, i32.add(base, bank.write));
+      f.set(end, i32.add(entry, bank.writeEntries * 16));
+      f.loop((next) => {
+        const frame = i32.add(i32.wrap(i64.load(entry)), i32.load(entry, 8));
+        f.if(i32.eq(frame, host), () => f.store("i64", entry, i64.xor(i64.load(entry), 4096)));
+        f.set(entry, i32.add(entry, 16));
+        f.branchIf(next, i32.ltU(entry, end));
+      });
+    });
+  });
+
+  return { selectBank, flush, flushAll, flushJumps, purgeWritable };
+}
+

@@ -1,0 +1,260 @@
+/**
+ * Where everything stands in the machine's linear memory. One table of named fields gives the offsets of a hart's state to
+ * TypeScript and to emitted code alike; so state is saved, restored, moved and shown by name.
+ */
+import { assert } from "#base/assert.ts";
+import { i32, i64, type Expr, type Operand } from "#wasm/expression.ts";
+import type { FunctionBuilder } from "#wasm/function.ts";
+
+type FieldType = "i32" | "i64";
+type FieldSpec = FieldType | readonly [FieldType, count: number];
+
+/** A hart's state. What is architectural comes first; the rest can be made anew from it. */
+const fieldSpecs = {
+  /** x[32] takes what is written to x0. */
+  x: ["i64", 33],
+  f: ["i64", 32],
+  pc: "i64",
+  /** 0 user, 1 supervisor, 3 machine. */
+  privilege: "i32",
+  fflags: "i32",
+  frm: "i32",
+  mstatus: "i64",
+  medeleg: "i64",
+  mideleg: "i64",
+  mie: "i64",
+  /** The bits of mip that software sets. The lines of devices are in `lines`. */
+  mip: "i64",
+  mtvec: "i64",
+  mscratch: "i64",
+  mepc: "i64",
+  mcause: "i64",
+  mtval: "i64",
+  mcounteren: "i64",
+  mcountinhibit: "i64",
+  menvcfg: "i64",
+  stvec: "i64",
+  sscratch: "i64",
+  sepc: "i64",
+  scause: "i64",
+  stval: "i64",
+  scounteren: "i64",
+  senvcfg: "i64",
+  satp: "i64",
+  stimecmp: "i64",
+  pmpcfg: ["i64", 2],
+  pmpaddr: ["i64", 16],
+  tselect: "i64",
+  tdata1: "i64",
+  tdata2: "i64",
+  /** mcycle and minstret minus the count of retired instructions, modulo 2^64. */
+  cycleOffset: "i64",
+  instretOffset: "i64",
+  hartId: "i64",
+  /** The count of retired instructions when the budget reaches zero: now, it is this less the budget. */
+  instretTarget: "i64",
+  /** Instructions left in the slice. Kept in a local while code runs. */
+  budget: "i32",
+  /** Interrupt lines from devices, as bits of mip: changed atomically, by any thread. */
+  lines: "i32",
+  /** 0: time is the host's (import `time`); otherwise instructions per tick. */
+  instructionsPerTick: "i32",
+  /** Whether an ecall from S-mode ends `run` for the built-in firmware, instead of trapping to M-mode. */
+  firmware: "i32",
+
+  /** Host address that a load-reserved reserved, or 0, and the value that it saw. */
+  reservation: "i32",
+  reservationValue: "i64",
+  /** Host address of the translation bank in use. */
+  bank: "i32",
+  /** Each bank's key; 0 for an empty bank. */
+  bankKeys: ["i64", 32],
+  /** PMP regions as first and last byte, made from pmpcfg and pmpaddr; entries from `pmpCount` on are off. */
+  pmpFirst: ["i64", 16],
+  pmpLast: ["i64", 16],
+  pmpCount: "i32",
+  /** Whether the last PMP check holds for the whole page. */
+  pmpUniform: "i32",
+  /** Whether the last translation was by a leaf larger than 4 KiB. */
+  walkLarge: "i32",
+  /** Set by a routine whose instruction must trap: cause and tval beside. */
+  fault: "i32",
+  faultCause: "i64",
+  faultValue: "i64",
+  /** Set when an interrupt may have become pending or the context changed. */
+  attention: "i32",
+  /** Why `run` returned: see ExitReason. */
+  exitReason: "i32",
+  /** The value of an access to a device, in either direction. */
+  mmioValue: "i64",
+  /** Set by translated code that stops before an instruction that the interpreter must execute. */
+  interpretOne: "i32",
+  /** A predecoded instruction that stands in no page, two sentinels, and its bits as they are. */
+  scratchEntries: ["i64", 4],
+  /** Next free predecoded page. */
+  predecodeNext: "i32",
+  /** Heads that became hot: count of entries written to the request ring. */
+  requests: "i32",
+
+  /** Statistics. */
+  tlbMisses: "i64",
+  walks: "i64",
+  interpreted: "i64",
+  pagesPredecoded: "i64",
+  pageFlushes: "i64",
+  crossings: "i64",
+  regionEntries: "i64",
+  traps: ["i64", 64],
+  interrupts: ["i64", 64],
+} as const satisfies Record<string, FieldSpec>;
+
+export type FieldName = keyof typeof fieldSpecs;
+
+export interface Field {
+  readonly offset: number;
+  readonly type: FieldType;
+  readonly count: number;
+}
+
+const sizeOf: Record<FieldType, number> = { i32: 4, i64: 8 };
+
+function place(): Record<FieldName, Field> {
+  let offset = 0;
+  const placed: Partial<Record<FieldName, Field>> = {};
+  for (const [name, spec] of Object.entries(fieldSpecs) as [FieldName, FieldSpec][]) {
+    const [type, count] = typeof spec === "string" ? ([spec, 1] as const) : spec;
+    offset = Math.ceil(offset / sizeOf[type]) * sizeOf[type];
+    placed[name] = { offset, type, count };
+    offset += sizeOf[type] * count;
+  }
+  assert(offset <= hartStateSize, "a hart's state outgrew its space", { offset });
+  return placed as Record<FieldName, Field>;
+}
+
+export const hartStateSize = 4096;
+export const layout: Readonly<Record<FieldName, Field>> = place();
+
+/** A field's value in emitted code. `state` is the hart's base. */
+export function get(state: Expr, name: FieldName, index = 0): Expr {
+  const { offset, type } = layout[name];
+  return (type === "i32" ? i32 : i64).load(state, offset + index * sizeOf[type]);
+}
+
+export function set(f: FunctionBuilder, state: Expr, name: FieldName, value: Operand, index = 0): void {
+  const { offset, type } = layout[name];
+  f.store(type, state, value, offset + index * sizeOf[type]);
+}
+
+/** Adds to a counter. */
+export function count(f: FunctionBuilder, state: Expr, name: FieldName, amount: Operand = 1): void {
+  set(f, state, name, i64.add(get(state, name), amount));
+}
+
+/**
+ * A translation bank: the translations of one context (see tlb.ts). Entries are 16 bytes.
+ *
+ *   read TLB    tag: va of the page (i64) │ host address - va (i32) │ -
+ *   write TLB   the same
+ *   exec TLB    tag                       │ predecoded page (i32)   │ -
+ *   jump cache  pc (i64)                  │ slot of the function table (i32) │ -
+ *   filters     one bit a hashed range: has a large page been cached there; is there code of a region
+ */
+export const bank = {
+  readEntries: 2048,
+  writeEntries: 2048,
+  execEntries: 1024,
+  jumpEntries: 2048,
+  read: 0,
+  write: 2048 * 16,
+  exec: 4096 * 16,
+  jump: 5120 * 16,
+  largeFilter: 7168 * 16,
+  codeFilter: 7168 * 16 + 1024,
+  filterBytes: 512,
+  size: 128 * 1024,
+  count: 32,
+} as const;
+
+/** Predecoded pages: a header, then one entry of 8 bytes for each halfword, then two sentinels. */
+export const predecoded = {
+  header: 16,
+  entries: 2048,
+  size: 16 + 2050 * 8 + 48,
+} as const;
+
+/** Per frame of machine memory. */
+export const frame = {
+  size: 16,
+  /** Host address of the predecoded page, or 0. */
+  predecoded: 0,
+  flags: 4,
+  /** One bit for each 64 bytes that hold decoded instructions. */
+  lines: 8,
+} as const;
+
+export const frameFlags = {
+  /** Stores to this frame take the slow path: it holds decoded instructions. */
+  code: 1,
+  /** A write TLB may hold it. */
+  writable: 2,
+  /** It holds heads of regions. */
+  heads: 4,
+  /** Regions cover instructions of it. */
+  translated: 8,
+} as const;
+
+export interface MemoryMap {
+  /** Physical address of the first byte of memory. */
+  readonly ramBase: number;
+  readonly ramSize: number;
+  /** Host addresses: offsets in the linear memory. */
+  readonly csrIndex: number;
+  readonly hart: number;
+  readonly banks: number;
+  readonly counters: number;
+  readonly requests: number;
+  readonly heads: number;
+  readonly regions: number;
+  readonly predecode: number;
+  readonly predecodeEnd: number;
+  readonly frames: number;
+  readonly ram: number;
+  /** Of the whole linear memory, in pages of 64 KiB. */
+  readonly pages: number;
+}
+
+/** Profile counters, u32 each. */
+export const counterCount = 1 << 16;
+/** The ring of compile requests: pc (i64), host address of the code (i32), kind (i32). */
+export const requestCount = 1024;
+/** Open-addressed table of region heads: host address of the code (i32), region record (i32). */
+export const headCount = 1 << 17;
+/** Space for region records (see translate/regions.ts). */
+const regionBytes = 8 << 20;
+
+const ramBase = 0x80000000;
+
+export function memoryMap(ramSize: number, options: { predecodedPages?: number } = {}): MemoryMap {
+  let next = 0x10000;
+  const take = (bytes: number, alignment = 4096): number => {
+    const at = Math.ceil(next / alignment) * alignment;
+    next = at + bytes;
+    return at;
+  };
+  const map = {
+    ramBase,
+    ramSize,
+    csrIndex: take(4096),
+    hart: take(hartStateSize),
+    banks: take(bank.size * bank.count, 65536),
+    counters: take(counterCount * 4),
+    requests: take(requestCount * 16),
+    heads: take(headCount * 8),
+    regions: take(regionBytes),
+    predecode: take(predecoded.size * (options.predecodedPages ?? 4096)),
+    predecodeEnd: next,
+    frames: take((ramSize / 4096) * frame.size),
+    ram: take(ramSize, 65536),
+  };
+  return { ...map, pages: Math.ceil(next / 65536) };
+}

@@ -1,0 +1,58 @@
+/** The shape of a row of the instruction table. */
+import { parseEncoding, type Encoding, type RegisterOperand } from "./encoding.ts";
+import type { Semantics } from "./semantics.ts";
+
+/**
+ * Popek and Goldberg's classes, as this machine declares them: a privileged instruction traps in U-mode; a control-sensitive
+ * one changes what the machine may do, a behaviour-sensitive one depends on it; the others are innocuous.
+ */
+export type SensitivityClass = "innocuous" | "privileged" | "control-sensitive" | "behaviour-sensitive";
+
+/** How control leaves the instruction: decides where a block of code ends. */
+export type Flow = "next" | "branch" | "jump" | "jump-register" | "system";
+
+export interface Instruction {
+  /** `addi`. */
+  readonly name: string;
+  /** Operands as an assembler takes them: `rd, rs1, imm`, `rd, imm(rs1)`. An f before a register's name means a floating-point register. */
+  readonly syntax: string;
+  readonly encoding: Encoding;
+  readonly flow: Flow;
+  readonly class: SensitivityClass;
+  readonly semantics: (s: Semantics) => void;
+}
+
+/** A 16-bit instruction stands for a 32-bit one, some operands of which are fixed. */
+export interface CompressedInstruction {
+  readonly name: string;
+  readonly encoding: Encoding;
+  /** The instruction that it stands for, or undefined for a reserved encoding. */
+  readonly base: string | undefined;
+  readonly fixed: Partial<Record<RegisterOperand | "imm", number>>;
+}
+
+export function instruction(
+  name: string,
+  syntax: string,
+  encoding: string,
+  semantics: (s: Semantics) => void,
+  options: { flow?: Flow; class?: SensitivityClass } = {},
+): Instruction {
+  return {
+    name,
+    syntax,
+    encoding: parseEncoding(encoding),
+    flow: options.flow ?? "next",
+    class: options.class ?? "innocuous",
+    semantics,
+  };
+}
+
+export function compressed(
+  name: string,
+  encoding: string,
+  base: string | undefined,
+  fixed: CompressedInstruction["fixed"] = {},
+): CompressedInstruction {
+  return { name, encoding: parseEncoding(encoding), base, fixed };
+}

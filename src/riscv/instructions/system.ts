@@ -1,0 +1,58 @@
+/** Zicsr (unprivileged manual, chapter 6), the privileged instructions (privileged manual) and the cache-block operations (Zicbom, Zicboz, Zicbop). */
+import { i64, type Expr } from "#wasm/expression.ts";
+import { instruction, type Instruction, type SensitivityClass } from "../instruction.ts";
+import type { CsrOperation, Semantics, SystemOperation } from "../semantics.ts";
+
+const csr = (name: string, funct3: string, operation: CsrOperation): Instruction =>
+  instruction(
+    name,
+    "rd, csr, rs1",
+    `csr rs1 ${funct3} rd 1110011`,
+    (s) => s.csr(operation, s.rs1, operation === "write" ? "always" : "unless-x0"),
+    { flow: "system", class: "control-sensitive" },
+  );
+
+/** The immediate holds the CSR's number below bit 12, and the operand above it. */
+const zimm = (s: Semantics): Expr => i64.shrU(s.imm, 12);
+
+const csrImmediate = (name: string, funct3: string, operation: CsrOperation): Instruction =>
+  instruction(
+    name,
+    "rd, csr, zimm",
+    `csr zimm ${funct3} rd 1110011`,
+    (s) => s.csr(operation, zimm(s), operation === "write" ? "always" : "unless-x0"),
+    { flow: "system", class: "control-sensitive" },
+  );
+
+const system = (
+  name: string,
+  encoding: string,
+  operation: SystemOperation,
+  kind: SensitivityClass,
+  syntax = "",
+): Instruction => instruction(name, syntax, encoding, (s) => s.system(operation), { flow: "system", class: kind });
+
+export const systemInstructions: readonly Instruction[] = [
+  csr("csrrw", "001", "write"),
+  csr("csrrs", "010", "set"),
+  csr("csrrc", "011", "clear"),
+  csrImmediate("csrrwi", "101", "write"),
+  csrImmediate("csrrsi", "110", "set"),
+  csrImmediate("csrrci", "111", "clear"),
+
+  system("ecall", "000000000000 00000 000 00000 1110011", "ecall", "privileged"),
+  system("ebreak", "000000000001 00000 000 00000 1110011", "ebreak", "privileged"),
+  system("sret", "000100000010 00000 000 00000 1110011", "sret", "privileged"),
+  system("mret", "001100000010 00000 000 00000 1110011", "mret", "privileged"),
+  system("wfi", "000100000101 00000 000 00000 1110011", "wfi", "control-sensitive"),
+  system("sfence.vma", "0001001 rs2 rs1 000 00000 1110011", "sfence.vma", "privileged", "rs1, rs2"),
+  // Svinval: the invalidation takes effect at once, which the two fences allow.
+  system("sinval.vma", "0001011 rs2 rs1 000 00000 1110011", "sfence.vma", "privileged", "rs1, rs2"),
+  system("sfence.w.inval", "000110000000 00000 000 00000 1110011", "sfence.inval", "privileged"),
+  system("sfence.inval.ir", "000110000001 00000 000 00000 1110011", "sfence.inval", "privileged"),
+
+  system("cbo.inval", "000000000000 rs1 010 00000 0001111", "cbo.inval", "control-sensitive", "(rs1)"),
+  system("cbo.clean", "000000000001 rs1 010 00000 0001111", "cbo.clean", "control-sensitive", "(rs1)"),
+  system("cbo.flush", "000000000010 rs1 010 00000 0001111", "cbo.clean", "control-sensitive", "(rs1)"),
+  system("cbo.zero", "000000000100 rs1 010 00000 0001111", "cbo.zero", "control-sensitive", "(rs1)"),
+];

@@ -1,3 +1,4 @@
+import { cells64 } from "#base/device-tree.ts";
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import type { AccessSize, Clock, DeviceTreeNode, DevicePlace, MmioDevice } from "#machine/bus.ts";
 
@@ -83,7 +84,7 @@ export class Aclint implements MmioDevice, Saveable {
       name: `clint@${place.address.toString(16)}`,
       properties: {
         compatible: ["sifive,clint0", "riscv,clint0"],
-        reg: [0, place.address, 0, this.size],
+        reg: [...cells64(place.address), ...cells64(this.size)],
         "interrupts-extended": (place.hartControllers ?? []).flatMap((hart) => [hart, MACHINE_SOFTWARE, hart, MACHINE_TIMER]),
       },
     };

@@ -1,3 +1,4 @@
+import { cells64 } from "#base/device-tree.ts";
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import type { AccessSize, Clock, DeviceTreeNode, DevicePlace, InterruptLine, MmioDevice } from "#machine/bus.ts";
 
@@ -95,7 +96,7 @@ export class GoldfishRtc implements MmioDevice, Saveable {
       name: `rtc@${place.address.toString(16)}`,
       properties: {
         compatible: "google,goldfish-rtc",
-        reg: [0, place.address, 0, this.size],
+        reg: [...cells64(place.address), ...cells64(this.size)],
         interrupts: [place.interrupt ?? 0],
         "interrupt-parent": [place.interruptParent ?? 0],
       },

@@ -1,4 +1,5 @@
 import { assert } from "#base/assert.ts";
+import { cells64 } from "#base/device-tree.ts";
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import type { AccessSize, DeviceTreeNode, DevicePlace, InterruptLine, MmioDevice } from "#machine/bus.ts";
 
@@ -101,7 +102,7 @@ export class Plic implements MmioDevice, Saveable {
       name: `plic@${place.address.toString(16)}`,
       properties: {
         compatible: ["sifive,plic-1.0.0", "riscv,plic0"],
-        reg: [0, place.address, 0, this.size],
+        reg: [...cells64(place.address), ...cells64(this.size)],
         "interrupt-controller": true,
         "#interrupt-cells": [1],
         "#address-cells": [0],

@@ -1,3 +1,4 @@
+import { cells64 } from "#base/device-tree.ts";
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import type { AccessSize, DeviceTreeNode, DevicePlace, MmioDevice } from "#machine/bus.ts";
 
@@ -44,7 +45,7 @@ export class Syscon implements MmioDevice, Saveable {
       name: `test@${place.address.toString(16)}`,
       properties: {
         compatible: ["sifive,test1", "sifive,test0", "syscon"],
-        reg: [0, place.address, 0, this.size],
+        reg: [...cells64(place.address), ...cells64(this.size)],
         phandle: [place.phandle ?? 0],
       },
     };

@@ -1,3 +1,4 @@
+import { cells64 } from "#base/device-tree.ts";
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import type { AccessSize, DeviceTreeNode, DevicePlace, InterruptLine, MmioDevice } from "#machine/bus.ts";
 import { ByteQueue } from "./byte-queue.ts";
@@ -114,7 +115,7 @@ export class Uart16550 implements MmioDevice, Saveable {
       name: `serial@${place.address.toString(16)}`,
       properties: {
         compatible: "ns16550a",
-        reg: [0, place.address, 0, this.size],
+        reg: [...cells64(place.address), ...cells64(this.size)],
         interrupts: [place.interrupt ?? 0],
         "interrupt-parent": [place.interruptParent ?? 0],
         "clock-frequency": [CLOCK_FREQUENCY],

@@ -48,8 +48,8 @@ export interface InterruptLine {
  * (TextDecoder, for one) need a copy first.
  *
  * Guest-physical memory is contiguous, the machine frames behind it need not be. So a view may be shorter than asked (never
- * empty, unless `length` is 0), ending where the next frame is not adjacent; the device asks again for the rest. What lies within one aligned
- * 4 KiB frame always comes whole. `src/devices/dma.ts` has the loops.
+ * empty, unless `length` is 0), ending where the next frame is not adjacent; the device asks again for the rest. What lies
+ * within one aligned 4 KiB frame always comes whole. `src/devices/dma.ts` has the loops.
  */
 export interface DmaMemory {
   /**

@@ -1,3 +1,4 @@
+import { cells64 } from "#base/device-tree.ts";
 import { HostelryError } from "#base/errors.ts";
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import type { AccessSize, DeviceTreeNode, DevicePlace, DmaMemory, InterruptLine, MmioDevice } from "#machine/bus.ts";
@@ -96,7 +97,7 @@ export class VirtioMmio implements MmioDevice, Saveable, VirtioHost {
       name: `virtio_mmio@${place.address.toString(16)}`,
       properties: {
         compatible: "virtio,mmio",
-        reg: [0, place.address, 0, this.size],
+        reg: [...cells64(place.address), ...cells64(this.size)],
         interrupts: [place.interrupt ?? 0],
         "interrupt-parent": [place.interruptParent ?? 0],
       },

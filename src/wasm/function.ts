@@ -3,7 +3,6 @@ import { assert } from "#base/assert.ts";
 import {
   callArguments,
   Expr,
-  localGet,
   localTee,
   opcode,
   toExpr,
@@ -53,6 +52,7 @@ export class FunctionBuilder implements FunctionReference {
   readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   #scope: Local[] | undefined;
   #depth = 0;
+  readonly #outlined: (() => void)[] = [];
 
   constructor(index: number, name: string, parameters: readonly ValueType[], results: readonly ValueType[]) {
     this.index = index;
@@ -168,7 +168,24 @@ export class FunctionBuilder implements FunctionReference {
     this.close();
   }
 
+  /**
+   * Code behind the end of the function, for what seldom happens: a branch to the label runs `body`, which must return. The function's own
+   * code must not run off its end. The hot path stays free of it, since every compiler lays code out as it stands.
+   */
+  outlined(body: () => void): Label {
+    this.#outlined.push(body);
+    // The n-th stands behind the n-th block around the whole function, counted from the innermost: below depth 0.
+    return { depth: 1 - this.#outlined.length };
+  }
+
   /** For shapes that don't nest as functions do: each open needs its `close`. */
+  openIf(condition: Operand): void {
+    toExpr("i32", condition).emit(this.code);
+    this.code.byte(0x04);
+    this.code.byte(0x40);
+    this.#depth++;
+  }
+
   openBlock(): Label {
     this.code.byte(0x02);
     this.code.byte(0x40);
@@ -244,6 +261,10 @@ export class FunctionBuilder implements FunctionReference {
   /** The body as the code section wants it: size, locals, instructions. */
   encode(out: ByteWriter): void {
     assert(this.#depth === 0, "a block was left open", { function: this.name });
+    for (const body of this.#outlined) {
+      this.code.byte(0x0b);
+      body();
+    }
     const locals = new ByteWriter(64);
     const groups: [count: number, type: ValueType][] = [];
     for (const type of this.#locals) {
@@ -256,8 +277,14 @@ export class FunctionBuilder implements FunctionReference {
       locals.u32(count);
       locals.byte(valueTypeCode[type]);
     }
-    out.u32(locals.length + this.code.length + 1);
+    if (this.#outlined.length > 0) this.unreachable();
+    const blocks = this.#outlined.length * 2;
+    out.u32(locals.length + blocks + this.code.length + 1);
     out.append(locals.view());
+    for (let i = 0; i < this.#outlined.length; i++) {
+      out.byte(0x02);
+      out.byte(0x40);
+    }
     out.append(this.code.view());
     out.byte(0x0b);
   }
@@ -287,4 +314,3 @@ export interface Signature {
   readonly results: readonly ValueType[];
 }
 
-export { localGet };

@@ -1,31 +1,6 @@
 /** Operands that find faults: corner cases in all combinations, and random ones shaped to meet near the edges. */
+import type { Random } from "../kit/random.ts";
 import { CASE_BYTES, type Operation, type OperandKind } from "./operations.ts";
-
-/** A small generator with a seed (Marsaglia's xorshift32): the same seed gives the same cases. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = (seed * 0x9e3779b1) | 1;
-  }
-
-  u32(): number {
-    let x = this.#state;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#state = x;
-    return x >>> 0;
-  }
-
-  below(limit: number): number {
-    return Math.floor((this.u32() / 2 ** 32) * limit);
-  }
-
-  pick<T>(list: readonly T[]): T {
-    return list[this.below(list.length)]!;
-  }
-}
 
 interface Shape {
   readonly width: number;

@@ -5,14 +5,13 @@
  *   FLOATING_POINT_SEED    seed of the random cases (default 1)
  */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, suite, test } from "node:test";
+import { before, suite, test } from "node:test";
 import { NX } from "#riscv/floating-point/environment.ts";
 import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
-import { cornerCasesOf, Random, randomCasesOf } from "./cases.ts";
+import { Random } from "../kit/random.ts";
+import { runTool, skipWithout, temporaryFolder } from "../kit/tools.ts";
+import { cornerCasesOf, randomCasesOf } from "./cases.ts";
 import { firstDifferences } from "./difference.ts";
 import { operations } from "./operations.ts";
 import { buildSubject, type Variant } from "./subject.ts";
@@ -20,40 +19,25 @@ import { buildSubject, type Variant } from "./subject.ts";
 const count = Number(process.env["FLOATING_POINT_CASES"] ?? 50_000);
 const seed = Number(process.env["FLOATING_POINT_SEED"] ?? 1);
 
-const compiler = "riscv64-linux-gnu-gcc";
-const qemu = "qemu-riscv64";
-const missing = [compiler, qemu].filter((program) => spawnSync(program, ["--version"]).error !== undefined);
-const skip = missing.length > 0 ? `${missing.join(" and ")} not installed` : false;
+const skip = skipWithout("compiler", "user");
 
 const variants: Variant[] = ["functions", "software"];
 if (probeFusedMultiplyAdd()) variants.push("fused", "inlined");
 
 suite(`floating point against QEMU, seed ${seed}`, { skip }, () => {
-  let folder = "";
-  let reference = "";
+  const folder = temporaryFolder();
+  const reference = join(folder, "reference");
   const subjects = variants.map((variant) => ({ variant, subject: buildSubject(variant) }));
   const random = new Random(seed);
 
   before(() => {
-    folder = mkdtempSync(join(tmpdir(), "hostelry-floating-point-"));
-    reference = join(folder, "reference");
-    const source = join(import.meta.dirname, "reference.c");
-    const { status, stderr } = spawnSync(compiler, ["-static", "-O1", source, "-o", reference], { encoding: "utf8" });
-    assert.equal(status, 0, stderr);
+    runTool("compiler", ["-static", "-O1", join(import.meta.dirname, "reference.c"), "-o", reference]);
   });
-  after(() => rmSync(folder, { recursive: true, force: true }));
-
-  function runReference(cases: Uint8Array): Uint8Array {
-    const { status, stdout, error } = spawnSync(qemu, [reference], { input: cases, maxBuffer: 2 ** 31 });
-    assert.equal(error, undefined);
-    assert.equal(status, 0);
-    return stdout;
-  }
 
   for (const operation of operations) {
     test(operation.name, () => {
       const cases = Buffer.concat([cornerCasesOf(operation), randomCasesOf(operation, count, random)]);
-      const expected = runReference(cases);
+      const expected = runTool("user", [reference], cases);
       for (const { variant, subject } of subjects) {
         const run = subject.get(operation.name);
         if (run === undefined) continue;

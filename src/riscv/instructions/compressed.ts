@@ -48,7 +48,6 @@ export const compressedInstructions: readonly CompressedInstruction[] = [
   // Reserved encodings inside those of others. HINTs need no rows: they execute as what they look like, with no effect.
   compressed("reserved", "000 00000000 rd' 00", undefined),
   compressed("reserved", "001 imm[5] 00000 imm[4:0] 01", undefined),
-  compressed("reserved", "011 0 00010 00000 01", undefined),
   compressed("reserved", "011 0 rd 00000 01", undefined),
   compressed("reserved", "010 uimm[5] 00000 uimm[4:2|7:6] 10", undefined),
   compressed("reserved", "011 uimm[5] 00000 uimm[4:3|8:6] 10", undefined),

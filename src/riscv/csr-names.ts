@@ -1,0 +1,40 @@
+/** Names and numbers of the control and status registers (privileged manual, chapter 2). */
+
+const single = {
+  fflags: 0x001, frm: 0x002, fcsr: 0x003,
+  cycle: 0xc00, time: 0xc01, instret: 0xc02,
+  sstatus: 0x100, sie: 0x104, stvec: 0x105, scounteren: 0x106, senvcfg: 0x10a,
+  sscratch: 0x140, sepc: 0x141, scause: 0x142, stval: 0x143, sip: 0x144, stimecmp: 0x14d, satp: 0x180,
+  mvendorid: 0xf11, marchid: 0xf12, mimpid: 0xf13, mhartid: 0xf14, mconfigptr: 0xf15,
+  mstatus: 0x300, misa: 0x301, medeleg: 0x302, mideleg: 0x303, mie: 0x304, mtvec: 0x305, mcounteren: 0x306, menvcfg: 0x30a,
+  mcountinhibit: 0x320, mscratch: 0x340, mepc: 0x341, mcause: 0x342, mtval: 0x343, mip: 0x344,
+  mcycle: 0xb00, minstret: 0xb02,
+  tselect: 0x7a0, tdata1: 0x7a1, tdata2: 0x7a2, tdata3: 0x7a3, tinfo: 0x7a4,
+} as const;
+
+/** Families that are numbered through: name, number of the first index, indexes. */
+const numbered: readonly (readonly [name: string, first: number, from: number, to: number, step?: number])[] = [
+  ["hpmcounter", 0xc03, 3, 31],
+  ["mhpmcounter", 0xb03, 3, 31],
+  ["mhpmevent", 0x323, 3, 31],
+  // The odd ones exist in RV32 only.
+  ["pmpcfg", 0x3a0, 0, 14, 2],
+  ["pmpaddr", 0x3b0, 0, 63],
+];
+
+export const csrNumbers: ReadonlyMap<string, number> = new Map([
+  ...Object.entries(single),
+  ...numbered.flatMap(([name, first, from, to, step = 1]) =>
+    Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i): [string, number] => [
+      `${name}${from + i * step}`,
+      first + i * step,
+    ]),
+  ),
+]);
+
+const names = new Map([...csrNumbers].map(([name, number]) => [number, name]));
+
+/** `mstatus`, or `0x5a8` for a number without a name. */
+export function csrName(number: number): string {
+  return names.get(number) ?? `0x${number.toString(16)}`;
+}

@@ -1,6 +1,7 @@
 /** A hart: its state in the machine's memory, seen by name, and the WebAssembly program that runs it. */
 import { assert } from "#base/assert.ts";
 import { buildHartProgram, type HartProgramOptions } from "./hart/hart-program.ts";
+import { interpreterSlot } from "./hart/region-entry.ts";
 import { layout, type FieldName, type MemoryMap } from "./layout.ts";
 
 /** A hart's named state, read and written from TypeScript while the hart stands still. */
@@ -87,5 +88,7 @@ export function instantiateHart(
     machine: { memory, regions },
     host: host as unknown as WebAssembly.ModuleImports,
   });
+  // Slot 0: calls to code that isn't translated.
+  regions.set(interpreterSlot, instance.exports["nested"]);
   return { exports: instance.exports as unknown as HartInstance["exports"], regions };
 }

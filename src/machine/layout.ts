@@ -59,6 +59,8 @@ const fieldSpecs = {
   lines: "i32",
   /** 0: time is the host's (import `time`); otherwise instructions per tick. */
   instructionsPerTick: "i32",
+  /** Ticks that time is ahead of its clock: what was skipped while waiting, and what a guest added by writing mtime. */
+  timeOffset: "i64",
   /** Whether an ecall from S-mode ends `run` for the built-in firmware, instead of trapping to M-mode. */
   firmware: "i32",
 
@@ -99,7 +101,8 @@ const fieldSpecs = {
   /** Statistics. */
   tlbMisses: "i64",
   walks: "i64",
-  interpreted: "i64",
+  /** Instructions that regions executed. */
+  translated: "i64",
   pagesPredecoded: "i64",
   pageFlushes: "i64",
   crossings: "i64",
@@ -225,8 +228,11 @@ export interface MemoryMap {
 
 /** Profile counters, u32 each. */
 export const counterCount = 1 << 16;
-/** The ring of compile requests: pc (i64), host address of the code (i32), kind (i32). */
-export const requestCount = 1024;
+/**
+ * Compile requests: host address of the head, kind of jump, privilege, then the frames that the pages around it are mapped to (host
+ * addresses, 0 for none), the head's own in the middle. All i32.
+ */
+export const request = { head: 0, kind: 4, privilege: 8, frames: 16, reach: 8, size: 96, count: 1024 } as const;
 /** Open-addressed table of region heads: host address of the code (i32), region record (i32). */
 export const headCount = 1 << 17;
 /** Space for region records (see translate/regions.ts). */
@@ -248,7 +254,7 @@ export function memoryMap(ramSize: number, options: { predecodedPages?: number }
     hart: take(hartStateSize),
     banks: take(bank.size * bank.count, 65536),
     counters: take(counterCount * 4),
-    requests: take(requestCount * 16),
+    requests: take(request.count * request.size),
     heads: take(headCount * 8),
     regions: take(regionBytes),
     predecode: take(predecoded.size * (options.predecodedPages ?? 4096)),

@@ -108,7 +108,7 @@ function writeStatus(c: Context, value: Local, mask: bigint): void {
   c.f.if(i64.ne(i64.and(i64.xor(old, value), (3n << 11n) | (7n << 17n)), 0), () =>
     c.f.call(c.selectBank, [c.state.base]),
   );
-  attention(c);
+  c.f.if(i64.ne(i64.and(pendingInterrupts(c), c.state.get("mie")), 0), () => attention(c));
 }
 
 const lines = ({ state }: Context): Expr =>
@@ -387,14 +387,17 @@ export function defineCsrs(program: Program, banks: TranslationBanks): Csrs {
     const state = new State(f);
     f.if(state.get("instructionsPerTick"), () =>
       f.return(
-        i64.divU(
-          i64.sub(state.get("instretTarget"), i64.extendI32S(state.get("budget"))),
-          i64.extendI32U(state.get("instructionsPerTick")),
+        i64.add(
+          state.get("timeOffset"),
+          i64.divU(
+            i64.sub(state.get("instretTarget"), i64.extendI32S(state.get("budget"))),
+            i64.extendI32U(state.get("instructionsPerTick")),
+          ),
         ),
       ),
     );
     state.count("crossings");
-    f.push(i64.truncSatF64U(call(host.time)));
+    f.push(i64.add(state.get("timeOffset"), i64.truncSatF64U(call(host.time))));
   });
 
   const updateTimer = module.function("updateTimer", ["i32"], [], (f) => defineUpdateTimer(f, time));

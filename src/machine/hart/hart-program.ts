@@ -20,6 +20,8 @@ export interface HartProgram {
   readonly csrIndex: Uint8Array;
   /** Routines that translated code imports, with their signatures. */
   readonly routines: Readonly<Record<string, FunctionReference>>;
+  readonly resolve: FunctionReference;
+  readonly csr: FunctionReference;
 }
 
 export interface HartProgramOptions {
@@ -52,7 +54,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
       fusedMultiplyAdd: options.fusedMultiplyAdd,
     }),
   };
-  const run = defineInterpreter(program, {
+  const interpreter = defineInterpreter(program, {
     translation,
     banks,
     memory,
@@ -64,7 +66,12 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     routines,
   });
   const exported: Record<string, FunctionReference> = {
-    run,
+    run: interpreter.run,
+    nested: interpreter.nested,
+    resolve: regions.resolve,
+    csr: csrs.access,
+    fetch: decoder.fetch,
+    decode: decoder.decode,
     raise: traps.raise,
     selectBank: banks.selectBank,
     flushAll: banks.flushAll,
@@ -76,5 +83,5 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     ...routines,
   };
   for (const [name, target] of Object.entries(exported)) module.export(name, target);
-  return { bytes: module.encode({ names: true }), csrIndex: csrs.index, routines };
+  return { bytes: module.encode({ names: true }), csrIndex: csrs.index, routines, resolve: regions.resolve, csr: csrs.access };
 }

@@ -16,12 +16,12 @@ import type {
   SystemOperation,
 } from "#riscv/semantics.ts";
 import { cause, envcfg, privilege, status } from "../csr-bits.ts";
-import { bank, counterCount, layout, predecoded, requestCount } from "../layout.ts";
+import { bank, counterCount, layout, predecoded, request } from "../layout.ts";
 import { access, type AddressTranslation } from "./address-translation.ts";
 import type { Csrs } from "./csrs.ts";
 import { entryField, firstInstruction, handler, type Decoder } from "./decode.ts";
 import type { MemoryRoutines } from "./memory-access.ts";
-import { bits, State, type Program } from "./program.ts";
+import { bits, hostAddress, inRam, State, type Program } from "./program.ts";
 import { tlbEntry, type TranslationBanks } from "./translation-banks.ts";
 import type { Traps } from "./traps.ts";
 
@@ -39,7 +39,7 @@ export const ExitReason = {
 export const hotThreshold = 1000;
 
 /** Depth of nested region calls. */
-export const nestingLimit = 200;
+export const nestingLimit = 100;
 
 export interface InterpreterParts {
   readonly translation: AddressTranslation;
@@ -56,28 +56,61 @@ export interface InterpreterParts {
   readonly routines: Readonly<Record<string, FunctionReference>>;
 }
 
-/** Defines (state) → exit reason; the pc and the budget are taken from the state and left there. */
-export function defineInterpreter(program: Program, parts: InterpreterParts): FunctionReference {
+export interface Interpreter {
+  /** (state) → exit reason; the pc and the budget are taken from the state and left there. */
+  readonly run: FunctionReference;
+  /** With a region's signature: interprets a callee that is not translated, until it returns to its caller. */
+  readonly nested: FunctionReference;
+}
+
+export function defineInterpreter(program: Program, parts: InterpreterParts): Interpreter {
   const { module, map } = program;
   const { traps, decoder } = parts;
 
+  /** (state, pc, host address, kind of jump): notes what the translator needs to know while the context is what it is. */
   const requestCompile = module.function("requestCompile", ["i32", "i64", "i32", "i32"], [], (f) => {
-    const state = new State(f);
+    const [state, pc] = [new State(f), f.parameter(1)];
     const number = f.let(state.get("requests"));
-    f.if(i32.geU(number, requestCount), () => f.return());
-    const slot = f.let(i32.add(i32.shl(number, 4), map.requests));
-    f.store("i64", slot, f.parameter(1));
-    f.store("i32", slot, f.parameter(2), 8);
-    f.store("i32", slot, f.parameter(3), 12);
+    f.if(i32.geU(number, request.count), () => f.return());
     state.set("requests", i32.add(number, 1));
+    const slot = f.let(i32.add(i32.mul(number, request.size), map.requests));
+    f.memoryFill(slot, 0, request.size);
+    f.store("i32", slot, f.parameter(2), request.head);
+    f.store("i32", slot, f.parameter(3), request.kind);
+    f.store("i32", slot, state.get("privilege"), request.privilege);
+    const middle = request.frames + 4 * request.reach;
+    f.store("i32", slot, i32.and(f.parameter(2), -4096), middle);
+    const virtual = f.local("i64");
+    const physical = f.local("i64");
+    const at = f.local("i32");
+    for (const step of [1, -1]) {
+      f.set(virtual, i64.and(pc, -4096));
+      f.set(at, i32.add(slot, middle));
+      f.block((end) =>
+        f.loop((next) => {
+          f.set(virtual, i64.add(virtual, step * 4096));
+          f.set(at, i32.add(at, step * 4));
+          f.set(physical, call(parts.translation.translate, state.base, virtual, access.execute));
+          state.set("fault", 0);
+          f.branchIf(end, i64.eq(physical, -1));
+          f.branchIf(end, i32.eqz(inRam(map, physical)));
+          f.store("i32", at, i32.and(hostAddress(map, physical), -4096));
+          const last = i32.add(slot, middle + step * 4 * request.reach);
+          f.branchIf(next, i32.ne(at, last));
+        }),
+      );
+    }
   });
 
-  return module.function("run", ["i32"], ["i32"], (f) => {
+  /**
+   * (state, pc, budget, nesting, stop) → (pc, budget). Returns when a jump or a region comes to the pc `stop`; or with the pc -1, the true one and the
+   * exit reason in the state.
+   */
+  const interpret = module.function("interpret", ["i32", "i64", "i32", "i32", "i64"], ["i64", "i32"], (f) => {
     const state = new State(f);
-    const pc = f.local("i64");
+    const [pc, budget, nesting, stop] = [1, 2, 3, 4].map((i) => f.parameter(i)) as [Local, Local, Local, Local];
     const pcBase = f.local("i64");
     const entry = f.local("i64");
-    const budget = f.local("i32");
     const ip = f.local("i32");
     const ipBase = f.local("i32");
     const ipLimit = f.local("i32");
@@ -97,17 +130,12 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): Fu
     const leave = (reason: number): void => {
       state.set("pc", pc);
       state.set("budget", budget);
-      f.return(reason);
+      state.set("exitReason", reason);
+      f.return(-1, budget);
     };
 
-    f.set(pc, state.get("pc"));
-    f.set(budget, state.get("budget"));
     f.set(bankBase, state.get("bank"));
     f.set(bypass, -1);
-    f.if(call(traps.takeInterrupt, state.base, pc), () => {
-      f.set(pc, state.get("pc"));
-      f.set(bankBase, state.get("bank"));
-    });
 
     f.loop((fetch) => {
       // Here pc is where to go on, nothing else is known.
@@ -142,7 +170,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): Fu
                   f.loop((next) => {
                     f.set(budget, i32.sub(budget, 1));
                     f.if(i32.ltS(budget, 0), () => {
-                      f.set(budget, 0);
+                      f.set(budget, i32.add(budget, 1));
                       f.set(pc, pcOfIp());
                       leave(ExitReason.slice);
                     });
@@ -233,6 +261,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): Fu
               ipLimit,
               pcBase,
               pc,
+              stop,
               budget,
               bankBase,
               kind,
@@ -268,7 +297,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): Fu
       f.branch(dispatch);
     }
 
-    function head({ fetch, dispatch }: Labels): void {
+    function head({ fetch, dispatch, redirected }: Labels): void {
       f.set(pc, pcOfIp());
       f.block((interpret) => {
         f.if(i64.eq(pc, bypass), () => {
@@ -278,21 +307,51 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): Fu
         f.set(slot, call(parts.enterRegion, state.base, pc, i32.wrap(i64.shrU(entry, 32))));
         f.branchIf(interpret, i32.eqz(slot));
         f.set(budget, i32.add(budget, 1));
-        state.count("interpreted", i64.extendI32S(budget));
-        f.callIndirect(parts.regionSignature, slot, [state.base, pc, budget, nestingLimit], [pc, budget]);
-        state.count("interpreted", i64.sub(0, i64.extendI32S(budget)));
+        state.count("translated", i64.extendI32S(budget));
+        f.callIndirect(parts.regionSignature, slot, [state.base, pc, budget, nesting], [pc, budget]);
+        state.count("translated", i64.sub(0, i64.extendI32S(budget)));
         state.count("regionEntries");
+        f.if(state.get("exitReason"), () => f.return(pc, budget));
         f.set(bankBase, state.get("bank"));
+        f.if(state.get("attention"), () => {
+          state.set("pc", pc);
+          state.set("interpretOne", 0);
+          f.branch(redirected);
+        });
         f.if(state.get("interpretOne"), () => {
           state.set("interpretOne", 0);
           f.set(bypass, pc);
+          f.branch(fetch);
         });
+        f.if(i64.eq(pc, stop), () => f.return(pc, budget));
         f.branch(fetch);
       });
       f.set(entry, call(decoder.decode, i32.load(hostOfIp())));
       f.branch(dispatch);
     }
   });
+
+  const run = module.function("run", ["i32"], ["i32"], (f) => {
+    const state = new State(f);
+    const pc = f.local("i64");
+    const budget = f.local("i32");
+    state.set("exitReason", 0);
+    f.drop(call(traps.takeInterrupt, state.base, state.get("pc")));
+    f.call(interpret, [state.base, state.get("pc"), state.get("budget"), nestingLimit, -1], [pc, budget]);
+    f.push(state.get("exitReason"));
+  });
+
+  const nested = module.function("nested", ["i32", "i64", "i32", "i32"], ["i64", "i32"], (f) => {
+    const state = new State(f);
+    const [pc, budget] = [f.parameter(1), f.parameter(2)];
+    // The region that calls is credited with all that happens until it returns: what is interpreted here comes off.
+    state.count("translated", i64.sub(0, i64.extendI32S(budget)));
+    f.call(interpret, [state.base, pc, budget, f.parameter(3), state.get("x", 1)], [pc, budget]);
+    state.count("translated", i64.extendI32S(budget));
+    f.return(pc, budget);
+  });
+
+  return { run, nested };
 }
 
 interface Labels {
@@ -317,6 +376,7 @@ interface Registers {
   readonly ipLimit: Local;
   readonly pcBase: Local;
   readonly pc: Local;
+  readonly stop: Local;
   readonly budget: Local;
   readonly bankBase: Local;
   readonly kind: Local;
@@ -560,6 +620,8 @@ class InterpretedSemantics implements Semantics {
     const { low, ip, ipBase, ipLimit, pcBase, pc, kind, profile } = this.#r;
     f.set(pc, i64.and(address, -2));
     this.setRd(this.next);
+    // The caller is translated code, to which this is the return.
+    f.if(i64.eq(pc, this.#r.stop), () => f.return(pc, this.#r.budget));
     const rd = i32.and(i32.shrU(low, entryField.rd), 63);
     const rs1 = i32.and(i32.shrU(low, entryField.rs1), 31);
     f.set(
@@ -683,6 +745,7 @@ class InterpretedSemantics implements Semantics {
     );
     this.#trapIfFault();
     this.setRd(old);
+    f.set(this.#r.bankBase, this.#state.get("bank"));
     f.branchIf(this.#labels.attended, this.#state.get("attention"));
   }
 
@@ -762,7 +825,8 @@ const systemHandlers: Record<SystemOperation, SystemHandler> = {
     f.if(i32.and(state.get("firmware"), i32.eq(state.get("privilege"), privilege.supervisor)), () => {
       state.set("pc", s.pc);
       state.set("budget", r.budget);
-      f.return(ExitReason.firmware);
+      state.set("exitReason", ExitReason.firmware);
+      f.return(-1, r.budget);
     });
     state.fault(i64.extendI32U(i32.add(state.get("privilege"), cause.ecallFromUser)), 0);
     f.branch(labels.trapAtIp);
@@ -795,7 +859,8 @@ const systemHandlers: Record<SystemOperation, SystemHandler> = {
     f.if(i32.eqz(pending), () => {
       state.set("pc", s.next);
       state.set("budget", r.budget);
-      f.return(ExitReason.wait);
+      state.set("exitReason", ExitReason.wait);
+      f.return(-1, r.budget);
     });
   },
   "sfence.vma": supervisorFence,

@@ -1,0 +1,99 @@
+/** Compiles a batch of regions to one WebAssembly module. */
+import { ModuleBuilder } from "#wasm/module.ts";
+import type { FunctionReference } from "#wasm/expression.ts";
+import { buildHartProgram, type HartProgram, type HartProgramOptions } from "../hart/hart-program.ts";
+import type { MemoryMap } from "../layout.ts";
+import { emitRegion, type RegionImports } from "./emit.ts";
+import { CodeReader, formRegion, type Region, type RegionRequest } from "./region.ts";
+
+export interface CompiledRegion {
+  readonly head: number;
+  /** Pages that hold its code, relative to the head's, and the frames that they were mapped to. */
+  readonly pages: readonly { readonly distance: number; readonly frame: number }[];
+  /** Host addresses and bytes of the code that was translated: it must be the same when the region is put to use. */
+  readonly code: readonly { readonly host: number; readonly bytes: Uint8Array }[];
+  readonly instructions: number;
+  readonly privilege: number;
+}
+
+export interface Batch {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Its functions are exported as r0, r1, … in this order. */
+  readonly regions: readonly CompiledRegion[];
+}
+
+export class RegionCompiler {
+  readonly #memory: ArrayBufferLike;
+  readonly #map: MemoryMap;
+  readonly #program: HartProgram;
+  readonly #options: HartProgramOptions;
+
+  constructor(memory: ArrayBufferLike, map: MemoryMap, options: HartProgramOptions) {
+    this.#memory = memory;
+    this.#map = map;
+    this.#options = options;
+    this.#program = buildHartProgram(map, options);
+  }
+
+  compile(requests: readonly RegionRequest[]): Batch {
+    const module = new ModuleBuilder();
+    module.importMemory("machine", "memory", { initial: this.#map.pages, maximum: this.#map.pages });
+    module.importTable("machine", "regions", 1);
+    const take = (name: string, { parameters, results }: FunctionReference): FunctionReference =>
+      module.importFunction("hart", name, parameters, results);
+    const imports: RegionImports = {
+      signature: module.signature(["i32", "i64", "i32", "i32"], ["i64", "i32"]),
+      resolve: take("resolve", this.#program.resolve),
+      csr: take("csr", this.#program.csr),
+      routines: Object.fromEntries(
+        Object.entries(this.#program.routines).map(([name, routine]) => [name, take(name, routine)]),
+      ),
+      fusedMultiplyAdd: this.#options.fusedMultiplyAdd,
+    };
+    const regions: CompiledRegion[] = [];
+    for (const request of requests) {
+      const region = formRegion(this.#memory, request);
+      if (region.blocks.length === 0) continue;
+      const f = module.function(`r${request.head.toString(16)}`, imports.signature.parameters, imports.signature.results);
+      emitRegion(f, region, imports);
+      module.export(`r${regions.length}`, f);
+      regions.push(this.#describe(region));
+    }
+    return { bytes: module.encode(), regions };
+  }
+
+  #describe(region: Region): CompiledRegion {
+    const reader = new CodeReader(this.#memory, region.request);
+    const inPage = region.request.head & 4095;
+    const bytes = new Uint8Array(this.#memory);
+    // Runs of instructions, merged, cut at pages.
+    const spans = region.blocks
+      .flatMap(({ offsets }) => offsets.slice(0, -1).map((start, i) => [start, offsets[i + 1]!] as const))
+      .sort((a, b) => a[0] - b[0]);
+    const code: { host: number; bytes: Uint8Array }[] = [];
+    const add = (start: number, end: number): void => {
+      while (start < end) {
+        const stop = Math.min(end, ((inPage + start) & -4096) + 4096 - inPage);
+        const host = reader.host(start);
+        code.push({ host, bytes: bytes.slice(host, host + stop - start) });
+        start = stop;
+      }
+    };
+    let [start, end] = [spans[0]![0], spans[0]![0]];
+    for (const [from, to] of spans) {
+      if (from > end) {
+        add(start, end);
+        start = from;
+        end = to;
+      } else end = Math.max(end, to);
+    }
+    add(start, end);
+    return {
+      head: region.request.head,
+      pages: region.pages.map((distance) => ({ distance, frame: reader.host(distance * 4096 - inPage) })),
+      code,
+      instructions: region.instructionCount,
+      privilege: region.request.privilege,
+    };
+  }
+}

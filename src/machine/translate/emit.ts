@@ -1,0 +1,671 @@
+/**
+ * Emits a region as one WebAssembly function: (state, pc of the head, budget, nesting) → (pc to go on at, budget). Guest registers are locals;
+ * what is rare leaves for the interpreter by code behind the function's end.
+ *
+ * The budget goes down by a block's length at the start of the block, and is checked at the head, at loop headers and behind calls against the longest
+ * way to the next check: so a region never retires more than it was given.
+ */
+import { assert } from "#base/assert.ts";
+import {
+  call,
+  f32,
+  f64,
+  i32,
+  i64,
+  select,
+  type Expr,
+  type FunctionReference,
+  type Operand,
+  type ValueType,
+} from "#wasm/expression.ts";
+import type { FunctionBuilder, Label, Local, Signature } from "#wasm/function.ts";
+import * as quick from "#riscv/floating-point/quick.ts";
+import type { Decoded } from "#riscv/table.ts";
+import type {
+  CsrOperation,
+  FloatFormat,
+  FloatOperation,
+  MemoryAccess,
+  Semantics,
+  SystemOperation,
+} from "#riscv/semantics.ts";
+import { bank, get, layout, set } from "../layout.ts";
+import { jumpEntry, tlbEntry } from "../hart/translation-banks.ts";
+import { accessGroups, type AccessGroup } from "./access-groups.ts";
+import { analyze, written, type BlockFlow, type RegisterSet } from "./dataflow.ts";
+import type { Block, Region } from "./region.ts";
+import { ARM, structure } from "./structure.ts";
+
+/** What translated code calls, imported from the hart's program. */
+export interface RegionImports {
+  readonly signature: Signature;
+  /** (state, pc) → slot of the region there, or that of the nested interpreter. */
+  readonly resolve: FunctionReference;
+  readonly csr: FunctionReference;
+  readonly routines: Readonly<Record<string, FunctionReference>>;
+  /** Whether the host's relaxed multiply-add rounds once. */
+  readonly fusedMultiplyAdd: boolean;
+}
+
+export function emitRegion(f: FunctionBuilder, region: Region, imports: RegionImports): void {
+  new RegionEmitter(f, region, imports).emit();
+}
+
+/** Blocks of the region that each block leads to. */
+function successorsOf({ end }: Block): number[] {
+  switch (end.kind) {
+    case "jump":
+      return [end.target];
+    case "branch":
+      return [end.taken, end.notTaken].filter((target) => target >= 0);
+    case "call":
+      return end.next >= 0 ? [end.next] : [];
+    default:
+      return [];
+  }
+}
+
+/** The longest way, in instructions, from the start of each block to the next check of the budget. */
+function longestPaths(blocks: readonly Block[], successors: readonly number[][], order: readonly number[], checked: ReadonlySet<number>): number[] {
+  const position = new Int32Array(blocks.length).fill(-1);
+  order.forEach((b, i) => (position[b] = i));
+  const longest = new Array<number>(blocks.length).fill(0);
+  for (let i = order.length - 1; i >= 0; i--) {
+    const b = order[i]!;
+    let rest = 0;
+    if (blocks[b]!.end.kind !== "call") {
+      for (const s of successors[b]!) {
+        if (!checked.has(s)) {
+          assert(position[s]! > i, "an edge goes back to a block that checks no budget", { from: b, to: s });
+          rest = Math.max(rest, longest[s]!);
+        }
+      }
+    }
+    longest[b] = blocks[b]!.instructions.length + rest;
+  }
+  return longest;
+}
+
+class RegionEmitter {
+  readonly f: FunctionBuilder;
+  readonly region: Region;
+  readonly imports: RegionImports;
+  readonly state: Local;
+  readonly pc: Local;
+  readonly budget: Local;
+  readonly nesting: Local;
+  readonly bank: Local;
+  readonly #x: (Local | undefined)[] = [];
+  readonly #f: (Local | undefined)[] = [];
+  #flows: readonly BlockFlow[] = [];
+  #longest: readonly number[] = [];
+  #checked = new Set<number>();
+
+  constructor(f: FunctionBuilder, region: Region, imports: RegionImports) {
+    this.f = f;
+    this.region = region;
+    this.imports = imports;
+    [this.state, this.pc, this.budget, this.nesting] = [0, 1, 2, 3].map((i) => f.parameter(i)) as [Local, Local, Local, Local];
+    this.bank = f.local("i32");
+  }
+
+  x(register: number): Local {
+    return (this.#x[register] ??= this.f.local("i64"));
+  }
+
+  float(register: number): Local {
+    return (this.#f[register] ??= this.f.local("f64"));
+  }
+
+  address(offset: number): Expr {
+    return offset === 0 ? this.pc : i64.add(this.pc, offset);
+  }
+
+  emit(): void {
+    const { f } = this;
+    const { blocks } = this.region;
+    const successors = blocks.map(successorsOf);
+    const shape = structure({ successors, entries: [0] });
+    this.#flows = analyze(blocks, successors, shape.order);
+    // Where the budget is checked: the entry, loop headers, and every block that an edge goes back to.
+    this.#checked.add(0);
+    const position = new Map(shape.order.map((b, i) => [b, i]));
+    for (const b of shape.order) {
+      for (const s of successors[b]!) if (position.get(s)! <= position.get(b)!) this.#checked.add(s);
+    }
+    this.#longest = longestPaths(blocks, successors, shape.order, this.#checked);
+
+    f.set(this.bank, get(this.state, "bank"));
+    this.load(this.#flows[0]!.liveIn);
+    const labels = new Map<number, Label>();
+    const selector = shape.rerouted > 0 ? f.local("i32") : undefined;
+    for (const step of shape.steps) {
+      switch (step.kind) {
+        case "block":
+          labels.set(step.label, f.openBlock());
+          break;
+        case "loop":
+          labels.set(step.label, f.openLoop());
+          break;
+        case "end":
+          f.close();
+          break;
+        case "select":
+          f.set(selector!, step.value);
+          if (step.edges[0]! >= 0) f.branch(labels.get(step.edges[0]!)!);
+          break;
+        case "dispatch": {
+          const targets = step.edges.map((edge) => labels.get(edge)!);
+          f.branchTable(selector!, targets, targets.at(-1)!);
+          break;
+        }
+        case "code":
+          f.scope(() => new BlockEmitter(this, blocks[step.block]!, step.block).emit(step.edges, labels));
+          break;
+      }
+    }
+    f.unreachable();
+  }
+
+  flow(block: number): BlockFlow {
+    return this.#flows[block]!;
+  }
+
+  /** Instructions that a block and what follows it may retire before the next check. */
+  longest(block: number): number {
+    return this.#longest[block]!;
+  }
+
+  checks(block: number): boolean {
+    return this.#checked.has(block);
+  }
+
+  load({ x, f }: RegisterSet): void {
+    for (let i = 1; i < 32; i++) if (x & (1 << i)) this.f.set(this.x(i), get(this.state, "x", i));
+    for (let i = 0; i < 32; i++) if (f & (1 << i)) this.f.set(this.float(i), f64.load(this.state, layout.f.offset + 8 * i));
+  }
+
+  store({ x, f }: RegisterSet): void {
+    for (let i = 1; i < 32; i++) if (x & (1 << i)) set(this.f, this.state, "x", this.x(i), i);
+    for (let i = 0; i < 32; i++) if (f & (1 << i)) this.f.store("f64", this.state, this.float(i), layout.f.offset + 8 * i);
+  }
+
+  /** Out of line: leaves for the interpreter at `offset`, which is to execute one instruction at least, with `unused` of the budget given back. */
+  exit(offset: number, dirty: RegisterSet, unused: number): Label {
+    const registers = { ...dirty };
+    return this.f.outlined(() => {
+      this.store(registers);
+      set(this.f, this.state, "interpretOne", 1);
+      this.f.return(this.address(offset), unused === 0 ? this.budget : i32.add(this.budget, unused));
+    });
+  }
+}
+
+const sizeOf: Record<MemoryAccess, number> = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4, u32: 4, i64: 8 };
+
+class BlockEmitter implements Semantics {
+  readonly f: FunctionBuilder;
+  readonly #region: RegionEmitter;
+  readonly #block: Block;
+  readonly #number: number;
+  readonly #groups: (AccessGroup | undefined)[];
+  /** Host address of the group's first byte, where it has been checked. */
+  readonly #hosts = new Map<AccessGroup, Local>();
+  readonly #dirty: RegisterSet;
+  #index = 0;
+  #exit: Label | undefined;
+  #condition: Local | undefined;
+  #jumpTarget: Local | undefined;
+  #floatChecked = false;
+  #floatDirty = false;
+
+  constructor(region: RegionEmitter, block: Block, number: number) {
+    this.f = region.f;
+    this.#region = region;
+    this.#block = block;
+    this.#number = number;
+    this.#groups = accessGroups(block);
+    this.#dirty = { ...region.flow(number).dirtyIn };
+  }
+
+  emit(edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
+    const { f } = this;
+    const region = this.#region;
+    const { budget } = region;
+    const block = this.#block;
+    if (region.checks(this.#number)) {
+      f.branchIf(
+        region.exit(block.offset, this.#dirty, 0),
+        i32.ltS(budget, region.longest(this.#number)),
+      );
+    }
+    f.set(budget, i32.sub(budget, block.instructions.length));
+    for (this.#index = 0; this.#index < block.instructions.length; this.#index++) {
+      this.#exit = undefined;
+      const decoded = this.#decoded;
+      decoded.instruction.semantics(this);
+      const { x, f: floats } = written(decoded);
+      this.#dirty.x |= x;
+      this.#dirty.f |= floats;
+    }
+    this.#end(edges, labels);
+  }
+
+  get #decoded(): Decoded {
+    return this.#block.instructions[this.#index]!;
+  }
+  get #offset(): number {
+    return this.#block.offsets[this.#index]!;
+  }
+
+  /** Leaves before the present instruction. */
+  #leave(): Label {
+    return (this.#exit ??= this.#region.exit(this.#offset, this.#dirty, this.#block.instructions.length - this.#index));
+  }
+
+  #end(edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
+    const { f } = this;
+    const region = this.#region;
+    const { end, offsets } = this.#block;
+    const go = (edge: number): void => {
+      if (edge >= 0) f.branch(labels.get(edge)!);
+    };
+    switch (end.kind) {
+      case "jump":
+        return go(edges[0]!);
+      case "branch": {
+        const taken = this.#condition!;
+        if (end.taken >= 0 && end.notTaken >= 0) {
+          const [yes, no] = edges as [number, number];
+          if (yes === ARM) f.openIf(taken);
+          else if (no === ARM) f.openIf(i32.eqz(taken));
+          else if (yes >= 0) {
+            f.branchIf(labels.get(yes)!, taken);
+            go(no);
+          } else if (no >= 0) f.branchIf(labels.get(no)!, i32.eqz(taken));
+          return;
+        }
+        const decoded = this.#block.instructions.at(-1)!;
+        const takenOffset = offsets.at(-2)! + decoded.imm;
+        const away = (offset: number): Label => this.#outlinedTail(offset);
+        if (end.taken < 0) f.branchIf(away(takenOffset), taken);
+        else f.branchIf(away(offsets.at(-1)!), i32.eqz(taken));
+        if (end.taken < 0 && end.notTaken < 0) return this.#tail(region.address(offsets.at(-1)!));
+        return go(edges[0]!);
+      }
+      case "leave":
+        return this.#tail(region.address(end.target));
+      case "interpret": {
+        region.store(this.#dirty);
+        set(f, region.state, "interpretOne", 1);
+        return f.return(region.address(offsets.at(-1)!), region.budget);
+      }
+      case "return":
+        region.store(this.#dirty);
+        return f.return(this.#jumpTarget!, region.budget);
+      case "indirect":
+        return this.#tail(this.#jumpTarget!);
+      case "call":
+        return this.#call(end.target === undefined ? this.#jumpTarget! : region.address(end.target), end.next, edges, labels);
+    }
+  }
+
+  /** The slot of the region at a pc: the jump cache's, or what a slower look-up finds. */
+  #slot(target: Local): Local {
+    const { f } = this;
+    const { bank: bankBase, state } = this.#region;
+    const slot = f.temporary("i32");
+    const entry = f.let(jumpEntry(bankBase, target));
+    f.if(
+      i64.eq(i64.load(entry), target),
+      () => f.set(slot, i32.load(entry, 8)),
+      () => f.set(slot, call(this.#region.imports.resolve, state, target)),
+    );
+    return slot;
+  }
+
+  /** Goes on in another region, in place of this one. */
+  #tail(to: Expr): void {
+    const { f } = this;
+    const { state, budget, nesting, imports } = this.#region;
+    this.#region.store(this.#dirty);
+    const target = f.let(to);
+    f.returnCallIndirect(imports.signature, this.#slot(target), [state, target, budget, nesting]);
+  }
+
+  #outlinedTail(offset: number): Label {
+    const dirty = { ...this.#dirty };
+    const region = this.#region;
+    return this.f.outlined(() => {
+      region.store(dirty);
+      const target = this.f.let(region.address(offset));
+      this.f.returnCallIndirect(region.imports.signature, this.#slot(target), [
+        region.state,
+        target,
+        region.budget,
+        region.nesting,
+      ]);
+    });
+  }
+
+  #call(to: Expr, next: number, edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
+    const { f } = this;
+    const region = this.#region;
+    const { state, budget, nesting, imports } = region;
+    const nextOffset = this.#block.offsets.at(-1)!;
+    region.store(this.#dirty);
+    const target = f.let(to);
+    f.branchIf(
+      f.outlined(() => f.return(target, budget)),
+      i32.eqz(nesting),
+    );
+    const result = f.temporary("i64");
+    f.callIndirect(imports.signature, this.#slot(target), [state, target, budget, i32.sub(nesting, 1)], [result, budget]);
+    // Anything but a return to here unwinds: a trap, an interrupt, a longjmp, another thread.
+    f.branchIf(
+      f.outlined(() => f.return(result, budget)),
+      i64.ne(result, region.address(nextOffset)),
+    );
+    if (next < 0) return f.return(result, budget);
+    f.set(region.bank, get(state, "bank"));
+    if (!region.checks(next)) {
+      f.branchIf(region.exit(nextOffset, { x: 0, f: 0 }, 0), i32.ltS(budget, region.longest(next)));
+    }
+    region.load(region.flow(next).liveIn);
+    if (edges[0]! >= 0) f.branch(labels.get(edges[0]!)!);
+  }
+
+  #read(register: number): Expr {
+    return register === 0 ? i64.const(0) : this.#region.x(register);
+  }
+  get rs1(): Expr {
+    return this.#read(this.#decoded.rs1);
+  }
+  get rs2(): Expr {
+    return this.#read(this.#decoded.rs2);
+  }
+  get imm(): Expr {
+    return i64.const(this.#decoded.imm);
+  }
+  get pc(): Expr {
+    return this.#region.address(this.#offset);
+  }
+  get next(): Expr {
+    return this.#region.address(this.#offset + this.#decoded.length);
+  }
+  setRd(value: Operand): void {
+    const { rd } = this.#decoded;
+    // Expressions have no effects, so that one for x0 need not be emitted.
+    if (rd !== 0) this.f.set(this.#region.x(rd), value);
+  }
+
+  /** The host address of an access, as base and constant offset; leaves if the TLB doesn't have it. */
+  #translated(address: Expr, size: number, writes: boolean): [host: Expr, offset: number] {
+    const { f } = this;
+    const group = this.#groups[this.#index];
+    const known = group && this.#hosts.get(group);
+    if (group && known) return [known, this.#decoded.imm - group.first];
+    const [start, span, kind] = group
+      ? [group.first, group.last - group.first + 1, group.writes]
+      : [0, size, writes];
+    const first = f.let(group ? (start === 0 ? this.rs1 : i64.add(this.rs1, start)) : address);
+    const entry = f.let(
+      kind
+        ? tlbEntry(this.#region.bank, first, bank.write, bank.writeEntries)
+        : tlbEntry(this.#region.bank, first, bank.read, bank.readEntries),
+    );
+    f.branchIf(this.#leave(), i64.gtU(i64.sub(first, i64.load(entry)), 4096 - span));
+    const host = f.let(i32.add(i32.wrap(first), i32.load(entry, 8)));
+    if (!group) return [host, 0];
+    this.#hosts.set(group, host);
+    return [host, this.#decoded.imm - group.first];
+  }
+
+  load(access: MemoryAccess, address: Expr): Expr {
+    const [host, offset] = this.#translated(address, sizeOf[access], false);
+    const loads = {
+      i8: i64.load8S,
+      u8: i64.load8U,
+      i16: i64.load16S,
+      u16: i64.load16U,
+      i32: i64.load32S,
+      u32: i64.load32U,
+      i64: i64.load,
+    };
+    return this.f.let(loads[access](host, offset));
+  }
+
+  store(access: MemoryAccess, address: Expr, value: Expr): void {
+    const [host, offset] = this.#translated(address, sizeOf[access], true);
+    const kind = { 1: "i64_8", 2: "i64_16", 4: "i64_32", 8: "i64" } as const;
+    this.f.store(kind[sizeOf[access] as 1 | 2 | 4 | 8], host, value, offset);
+  }
+
+  #aligned(address: Expr, size: number, writes: boolean): Expr {
+    this.f.branchIf(this.#leave(), i32.and(i32.wrap(address), size - 1));
+    return this.#translated(address, size, writes)[0];
+  }
+
+  readModifyWrite(access: "i32" | "i64", address: Expr, update: (old: Expr) => Expr): Expr {
+    const { f } = this;
+    const host = this.#aligned(address, sizeOf[access], true);
+    const old = f.let(access === "i32" ? i64.load32S(host) : i64.load(host));
+    f.store(access === "i32" ? "i64_32" : "i64", host, update(old));
+    return old;
+  }
+
+  loadReserved(access: "i32" | "i64", address: Expr): Expr {
+    const { f } = this;
+    const { state } = this.#region;
+    const host = this.#aligned(address, sizeOf[access], false);
+    const value = f.let(access === "i32" ? i64.load32S(host) : i64.load(host));
+    set(f, state, "reservation", host);
+    set(f, state, "reservationValue", value);
+    return value;
+  }
+
+  storeConditional(access: "i32" | "i64", address: Expr, value: Expr): Expr {
+    const { f } = this;
+    const { state } = this.#region;
+    const host = this.#aligned(address, sizeOf[access], true);
+    const failed = f.let(i64.const(1));
+    const current = access === "i32" ? i64.load32S(host) : i64.load(host);
+    f.if(i32.and(i32.eq(get(state, "reservation"), host), i64.eq(current, get(state, "reservationValue"))), () => {
+      f.store(access === "i32" ? "i64_32" : "i64", host, value);
+      f.set(failed, 0);
+    });
+    set(f, state, "reservation", 0);
+    return failed;
+  }
+
+  fence(): void {}
+
+  branch(condition: Expr): void {
+    this.#condition = this.f.let(condition);
+  }
+
+  jump(): void {
+    this.setRd(this.next);
+  }
+
+  jumpRegister(address: Expr): void {
+    this.#jumpTarget = this.f.let(i64.and(address, -2));
+    this.setRd(this.next);
+  }
+
+  // Floating point
+
+  #bits(register: number): Expr {
+    return i64.reinterpretF64(this.#region.float(register));
+  }
+  get frs1(): Expr {
+    return this.#bits(this.#decoded.rs1);
+  }
+  get frs2(): Expr {
+    return this.#bits(this.#decoded.rs2);
+  }
+  get frs3(): Expr {
+    return this.#bits(this.#decoded.rs3);
+  }
+  #single(register: number): Expr {
+    const value = this.f.let(this.#bits(register));
+    return select(i64.eq(i64.shrU(value, 32), 0xffffffff), i32.wrap(value), 0x7fc00000);
+  }
+  get frs1Single(): Expr {
+    return this.#single(this.#decoded.rs1);
+  }
+  get frs2Single(): Expr {
+    return this.#single(this.#decoded.rs2);
+  }
+  get frs3Single(): Expr {
+    return this.#single(this.#decoded.rs3);
+  }
+  setFrd(bits: Expr): void {
+    this.#setFloat(f64.reinterpretI64(bits));
+  }
+  setFrdSingle(bits: Expr): void {
+    this.setFrd(i64.or(i64.extendI32U(bits), 0xffffffff00000000n));
+  }
+  #setFloat(value: Expr): void {
+    this.f.set(this.#region.float(this.#decoded.rd), value);
+    this.#makeDirty();
+  }
+
+  /** FS becomes dirty, once a block. */
+  #makeDirty(): void {
+    if (this.#floatDirty) return;
+    this.#floatDirty = true;
+    const { state } = this.#region;
+    this.f.store("i32", state, i32.or(i32.load(state, layout.mstatus.offset), 0x6000), layout.mstatus.offset);
+  }
+
+  requireFloat(): void {
+    if (this.#floatChecked) return;
+    this.#floatChecked = true;
+    const status = i32.load(this.#region.state, layout.mstatus.offset);
+    this.f.branchIf(this.#leave(), i32.eqz(i32.and(status, 0x6000)));
+  }
+
+  /** Whether NX is accrued and the rounding mode is RNE, as quick paths want; undefined if the mode is another for sure. */
+  #quickCondition(): Expr | undefined {
+    const mode = this.#decoded.imm & 7;
+    const { state } = this.#region;
+    if (mode === 0) return i32.and(i32.load(state, layout.fflags.offset), 1);
+    if (mode !== 7) return undefined;
+    assert(layout.frm.offset === layout.fflags.offset + 4, "frm stands behind fflags");
+    return i64.eq(i64.and(i64.load(state, layout.fflags.offset), 0xffffffff00000001n), 1);
+  }
+
+  roundedOperation(operation: FloatOperation, format: FloatFormat, negate: { product?: boolean; addend?: boolean } = {}): void {
+    const { f } = this;
+    this.requireFloat();
+    const condition = this.#quickCondition();
+    const single = format === "s";
+    if (condition === undefined || (operation === "fma" && !single && !this.#region.imports.fusedMultiplyAdd)) {
+      // Anything but round to nearest even is rare; the interpreter knows it all.
+      this.f.branch(this.#leave());
+      return;
+    }
+    f.branchIf(this.#leave(), i32.eqz(condition));
+    const float = single ? f32 : f64;
+    const type: ValueType = single ? "f32" : "f64";
+    const value = (register: number, flip: boolean | undefined): Local => {
+      const operand = single ? f32.reinterpretI32(this.#single(register)) : this.#region.float(register);
+      return f.let(flip ? float.neg(operand) : operand);
+    };
+    const { rs1, rs2, rs3 } = this.#decoded;
+    const result = f.temporary(type);
+    const suffix = single ? "F32" : "F64";
+    const a = value(rs1, negate.product);
+    let inRange: Expr;
+    if (operation === "sqrt") inRange = quick[`quickSqrt${suffix}`](f, result, a);
+    else {
+      const b = value(rs2, false);
+      if (operation === "fma") inRange = quick[`quickFma${suffix}`](f, result, a, b, value(rs3, negate.addend));
+      else {
+        const name = { add: "Add", sub: "Sub", mul: "Mul", div: "Div" } as const;
+        inRange = quick[`quick${name[operation]}${suffix}`](f, result, a, b);
+        if (operation === "mul") {
+          // A product with a zero is an exact zero if the other factor is finite.
+          f.if(i32.eqz(inRange), () => {
+            const zero = i32.or(float.eq(a, f.let(zeroOf(type))), float.eq(b, f.let(zeroOf(type))));
+            f.branchIf(this.#leave(), i32.eqz(i32.and(zero, float.eq(result, f.let(zeroOf(type))))));
+          });
+          inRange = i32.const(1);
+        }
+      }
+    }
+    if (!inRange.isConstant) f.branchIf(this.#leave(), i32.eqz(inRange));
+    if (single) this.setFrdSingle(i32.reinterpretF32(result));
+    else this.#setFloat(result);
+  }
+
+  floatRoutine(name: string, rounded: boolean, ...operands: Expr[]): Expr {
+    const { f } = this;
+    this.requireFloat();
+    this.#makeDirty();
+    const { state, imports } = this.#region;
+    const target = imports.routines[name]!;
+    const leading: Operand[] = [state];
+    if (rounded) {
+      const mode = f.let(i32.const(this.#decoded.imm & 7));
+      if ((this.#decoded.imm & 7) === 7) f.set(mode, get(state, "frm"));
+      f.branchIf(this.#leave(), i32.gtU(mode, 4));
+      leading.push(mode);
+    }
+    const takes = target.parameters.length - operands.length;
+    return f.let(call(target, ...leading.slice(0, takes), ...operands));
+  }
+
+  routine(name: string, ...operands: Expr[]): Expr {
+    return call(this.#region.imports.routines[name]!, ...operands);
+  }
+
+  /** Only those CSRs come here that `staysInRegion` names. */
+  csr(operation: CsrOperation, operand: Expr, writes: "always" | "unless-x0"): void {
+    const { f } = this;
+    const region = this.#region;
+    const { state, budget } = region;
+    const { imm, rs1 } = this.#decoded;
+    const number = imm & 0xfff;
+    const writing = writes === "always" || rs1 !== 0 || imm >>> 12 !== 0;
+    const behind = this.#block.instructions.length - this.#index - 1;
+    set(f, state, "budget", behind === 0 ? budget : i32.add(budget, behind));
+    const code = { write: 1, set: 2, clear: 3 }[operation];
+    const old = f.let(call(region.imports.csr, state, number, code, operand, writing ? 1 : 0));
+    const dirty = { ...this.#dirty };
+    const offset = this.#offset;
+    f.branchIf(
+      f.outlined(() => {
+        // Nothing has happened: the interpreter meets the fault again.
+        set(f, state, "fault", 0);
+        region.store(dirty);
+        set(f, state, "interpretOne", 1);
+        f.return(region.address(offset), i32.add(budget, behind + 1));
+      }),
+      get(state, "fault"),
+    );
+    this.setRd(old);
+    if (!writing) return;
+    if (number <= 3) return;
+    if (number === 0x100) {
+      f.set(region.bank, get(state, "bank"));
+      const { x, f: floats } = written(this.#decoded);
+      const after = { x: dirty.x | x, f: dirty.f | floats };
+      f.branchIf(
+        region.exit(this.#block.offsets[this.#index + 1]!, after, behind),
+        get(state, "attention"),
+      );
+      this.#floatChecked = false;
+      this.#floatDirty = false;
+    }
+  }
+
+  system(operation: SystemOperation): void {
+    assert(false, "instructions that leave are no part of a block", { operation });
+  }
+}
+
+function zeroOf(type: ValueType): Expr {
+  return type === "f64" ? f64.const(0) : f32.reinterpretI32(0);
+}

@@ -1,0 +1,263 @@
+/**
+ * Forms regions: from a head, follows branches and jumps as far as they stay in one function, and takes small leaf callees in.
+ * Knows code by offset from the head, since the same code may lie at several virtual addresses.
+ */
+import { decode, type Decoded } from "#riscv/table.ts";
+import type { Instruction } from "#riscv/instruction.ts";
+import { request } from "../layout.ts";
+
+/** Pages before and behind the head's that a region may reach. */
+const pageReach = request.reach;
+
+export interface RegionRequest {
+  /** Host address of the head. */
+  readonly head: number;
+  /** Host addresses of the frames that the pages around the head's are mapped to: index `pageReach` is the head's own; 0 if not executable. */
+  readonly frames: readonly number[];
+  readonly privilege: number;
+}
+
+export type BlockEnd =
+  /** The last instruction branches: taken and not taken; a target of -1 lies outside. */
+  | { readonly kind: "branch"; readonly taken: number; readonly notTaken: number }
+  | { readonly kind: "jump"; readonly target: number }
+  /** A call to another region; comes back at the block `next`, or -1 if that lies outside. `target` is an offset, or undefined for an indirect call. */
+  | { readonly kind: "call"; readonly target: number | undefined; readonly next: number }
+  /** Leaves for an offset outside. */
+  | { readonly kind: "leave"; readonly target: number }
+  /** Leaves by a register: a return, or an indirect jump. */
+  | { readonly kind: "return" }
+  | { readonly kind: "indirect" }
+  /** The interpreter must execute the instruction that would follow. */
+  | { readonly kind: "interpret" };
+
+export interface Block {
+  readonly offset: number;
+  readonly instructions: readonly Decoded[];
+  /** Offset of each instruction, and of what follows the last. */
+  readonly offsets: readonly number[];
+  readonly end: BlockEnd;
+}
+
+export interface Region {
+  readonly request: RegionRequest;
+  readonly blocks: readonly Block[];
+  readonly instructionCount: number;
+  /** Pages that hold its code, relative to the head's page. */
+  readonly pages: readonly number[];
+}
+
+/** Bounds on a region, in instructions. Bigger ones defeat the host's register allocator. */
+const regionLimit = 1500;
+const inlineLimit = 32;
+
+interface Site {
+  readonly decoded: Decoded;
+  readonly context: number;
+  readonly offset: number;
+  /** The callee's body that a call is replaced by. */
+  inlined?: number;
+}
+
+/** An inlined callee: where it was called from. */
+interface InlineContext {
+  readonly parent: number;
+  readonly continuation: number;
+}
+
+const contextShift = 2 ** 24;
+const key = (context: number, offset: number): number => context * contextShift + offset + contextShift / 2;
+
+export class CodeReader {
+  readonly #view: DataView;
+  readonly #request: RegionRequest;
+  readonly #inPage: number;
+
+  constructor(memory: ArrayBufferLike, wanted: RegionRequest) {
+    this.#view = new DataView(memory as ArrayBuffer);
+    this.#request = wanted;
+    this.#inPage = wanted.head & 4095;
+  }
+
+  page(offset: number): number {
+    return (this.#inPage + offset) >> 12;
+  }
+
+  /** Host address, or 0 if the page isn't there. */
+  host(offset: number): number {
+    const at = this.#inPage + offset;
+    const frame = this.#request.frames[(at >> 12) + pageReach];
+    return frame ? frame + (at & 4095) : 0;
+  }
+
+  decode(offset: number): Decoded | undefined {
+    const low = this.host(offset);
+    if (low === 0) return undefined;
+    const half = this.#view.getUint16(low, true);
+    if ((half & 3) !== 3) return decode(half);
+    const high = this.host(offset + 2);
+    if (high === 0) return undefined;
+    return decode((half | (this.#view.getUint16(high, true) << 16)) >>> 0);
+  }
+}
+
+/** CSRs that translated code accesses by a call, without leaving: none of them changes the translation of code or the slice. */
+const inlineCsrs = new Set([0x001, 0x002, 0x003, 0x100, 0x140, 0x141, 0x142, 0x143, 0xc00, 0xc01, 0xc02]);
+
+export function staysInRegion(instruction: Instruction, imm: number): boolean {
+  return instruction.flow === "system" && instruction.name.startsWith("csr") && inlineCsrs.has(imm & 0xfff);
+}
+
+export function isReturn({ instruction, rd, rs1 }: Decoded): boolean {
+  return instruction.flow === "jump-register" && rd === 0 && rs1 === 1;
+}
+
+/** auipc + jalr with the same register: the target is known. */
+function farTarget(previous: Site | undefined, site: Site): number | undefined {
+  if (previous === undefined || previous.decoded.instruction.name !== "auipc") return undefined;
+  if (previous.decoded.rd !== site.decoded.rs1 || previous.offset + 4 !== site.offset) return undefined;
+  return (previous.offset + previous.decoded.imm + site.decoded.imm) & ~1;
+}
+
+export function formRegion(memory: ArrayBufferLike, wanted: RegionRequest): Region {
+  const reader = new CodeReader(memory, wanted);
+  const sites = new Map<number, Site>();
+  const leaders = new Set<number>();
+  const contexts: InlineContext[] = [{ parent: -1, continuation: 0 }];
+  const work: [context: number, offset: number][] = [];
+  const leader = (context: number, offset: number): void => {
+    const id = key(context, offset);
+    if (leaders.has(id)) return;
+    leaders.add(id);
+    work.push([context, offset]);
+  };
+  leader(0, 0);
+  while (work.length > 0) {
+    let [context, offset] = work.shift()!;
+    let previous: Site | undefined;
+    while (!sites.has(key(context, offset)) && sites.size < regionLimit) {
+      const decoded = reader.decode(offset);
+      if (decoded === undefined) break;
+      const site: Site = { decoded, context, offset };
+      const { flow } = decoded.instruction;
+      if (flow === "system" && !staysInRegion(decoded.instruction, decoded.imm)) break;
+      sites.set(key(context, offset), site);
+      const next = offset + decoded.length;
+      if (flow === "branch") {
+        leader(context, offset + decoded.imm);
+        leader(context, next);
+        break;
+      }
+      if (flow === "jump" || (flow === "jump-register" && farTarget(previous, site) !== undefined)) {
+        const target = flow === "jump" ? offset + decoded.imm : farTarget(previous, site)!;
+        if (decoded.rd === 0) leader(context, target);
+        else if (decoded.rd === 1 && context === 0 && isSmallLeaf(reader, target)) {
+          site.inlined = contexts.push({ parent: context, continuation: next }) - 1;
+          leader(site.inlined, target);
+        } else leader(context, next);
+        break;
+      }
+      if (flow === "jump-register") {
+        if (context !== 0 && isReturn(decoded)) leader(contexts[context]!.parent, contexts[context]!.continuation);
+        else if (decoded.rd !== 0) leader(context, next);
+        break;
+      }
+      previous = site;
+      offset = next;
+      if (leaders.has(key(context, offset))) break;
+    }
+  }
+  return cut(wanted, reader, sites, leaders, contexts);
+}
+
+/** A callee that calls nothing, leaves ra alone and returns by it. */
+function isSmallLeaf(reader: CodeReader, target: number): boolean {
+  const seen = new Set<number>();
+  const work = [target];
+  let returns = false;
+  while (work.length > 0) {
+    let offset = work.pop()!;
+    for (;;) {
+      if (seen.has(offset)) break;
+      seen.add(offset);
+      if (seen.size > inlineLimit) return false;
+      const decoded = reader.decode(offset);
+      if (decoded === undefined) return false;
+      const { flow } = decoded.instruction;
+      if (isReturn(decoded) && decoded.imm === 0) {
+        returns = true;
+        break;
+      }
+      if (flow === "system" || flow === "jump-register") return false;
+      if (decoded.rd === 1 && decoded.instruction.syntax.startsWith("rd")) return false;
+      if (flow === "branch" || flow === "jump") {
+        work.push(offset + decoded.imm);
+        if (flow === "jump") break;
+      }
+      offset += decoded.length;
+    }
+  }
+  return returns;
+}
+
+/** Cuts the instructions found into blocks at the leaders. */
+function cut(
+  wanted: RegionRequest,
+  reader: CodeReader,
+  sites: ReadonlyMap<number, Site>,
+  leaders: ReadonlySet<number>,
+  contexts: readonly InlineContext[],
+): Region {
+  const starts = [...leaders].filter((id) => sites.has(id));
+  const index = new Map(starts.map((id, i) => [id, i]));
+  const find = (context: number, offset: number): number => index.get(key(context, offset)) ?? -1;
+  const pages = new Set<number>();
+  const blocks = starts.map((id): Block => {
+    const first = sites.get(id)!;
+    const { context } = first;
+    const instructions: Decoded[] = [];
+    const offsets: number[] = [];
+    let site = first;
+    let previous: Site | undefined;
+    for (;;) {
+      instructions.push(site.decoded);
+      offsets.push(site.offset);
+      pages.add(reader.page(site.offset));
+      pages.add(reader.page(site.offset + site.decoded.length - 1));
+      const next = site.offset + site.decoded.length;
+      const done = (end: BlockEnd): Block => ({ offset: first.offset, instructions, offsets: [...offsets, next], end });
+      const { flow } = site.decoded.instruction;
+      const target = flow === "jump" ? site.offset + site.decoded.imm : flow === "jump-register" ? farTarget(previous, site) : undefined;
+      const follow = (to: number, at: number): Block =>
+        done(find(to, at) < 0 ? { kind: "leave", target: at } : { kind: "jump", target: find(to, at) });
+      if (flow === "branch") {
+        return done({ kind: "branch", taken: find(context, site.offset + site.decoded.imm), notTaken: find(context, next) });
+      }
+      if (target !== undefined) {
+        if (site.decoded.rd === 0) return follow(context, target);
+        if (site.inlined !== undefined) return follow(site.inlined, target);
+        return done({ kind: "call", target, next: find(context, next) });
+      }
+      if (flow === "jump-register") {
+        if (isReturn(site.decoded)) {
+          if (context === 0) return done({ kind: "return" });
+          const { parent, continuation } = contexts[context]!;
+          return follow(parent, continuation);
+        }
+        if (site.decoded.rd !== 0) return done({ kind: "call", target: undefined, next: find(context, next) });
+        return done({ kind: "indirect" });
+      }
+      const following = sites.get(key(context, next));
+      if (following === undefined) return done({ kind: "interpret" });
+      if (index.has(key(context, next))) return follow(context, next);
+      previous = site;
+      site = following;
+    }
+  });
+  return {
+    request: wanted,
+    blocks,
+    instructionCount: blocks.reduce((sum, block) => sum + block.instructions.length, 0),
+    pages: [...pages].sort((a, b) => a - b),
+  };
+}

@@ -1,0 +1,250 @@
+/**
+ * Keeps what is translated: takes the hart's requests, has them compiled elsewhere, puts the functions into the table, and takes them out
+ * when their code is written to. Runs on the hart's thread, between slices.
+ */
+import { counterCount, frame, frameFlags, headCount, predecoded, request, type MemoryMap } from "../layout.ts";
+import type { HartInstance, HartState } from "../hart.ts";
+import { regionRecord } from "../hart/region-entry.ts";
+import type { Batch, CompiledRegion } from "./compile.ts";
+import type { RegionRequest } from "./region.ts";
+
+/** Where compiling happens: on another thread, as a rule. */
+export interface CompilerPort {
+  post(requests: readonly RegionRequest[]): void;
+  /** A batch that is ready, or undefined. */
+  receive(): { readonly module: WebAssembly.Module; readonly regions: readonly CompiledRegion[]; readonly bytes: number; readonly seconds: number } | undefined;
+}
+
+export interface TranslationStatistics {
+  regions: number;
+  instructions: number;
+  modules: number;
+  wasmBytes: number;
+  compileSeconds: number;
+  invalidated: number;
+  stale: number;
+  requested: number;
+}
+
+interface Installed {
+  readonly head: number;
+  readonly record: number;
+  readonly slot: number;
+  readonly code: readonly { readonly host: number; readonly bytes: Uint8Array }[];
+}
+
+/** The next in turn when a batch is asked for at once. */
+const batchLimit = 64;
+
+export class TranslationRegistry {
+  readonly statistics: TranslationStatistics = {
+    regions: 0,
+    instructions: 0,
+    modules: 0,
+    wasmBytes: 0,
+    compileSeconds: 0,
+    invalidated: 0,
+    stale: 0,
+    requested: 0,
+  };
+  readonly #memory: WebAssembly.Memory;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #map: MemoryMap;
+  readonly #state: HartState;
+  readonly #hart: HartInstance;
+  readonly #port: CompilerPort;
+  /** Heads that are translated or asked for. */
+  readonly #known = new Set<number>();
+  readonly #byFrame = new Map<number, Set<Installed>>();
+  readonly #freeSlots: number[] = [];
+  #waiting: RegionRequest[] = [];
+  #inFlight = 0;
+  #nextRecord: number;
+
+  constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort) {
+    this.#memory = memory;
+    this.#bytes = new Uint8Array(memory.buffer);
+    this.#view = new DataView(memory.buffer);
+    this.#map = map;
+    this.#state = state;
+    this.#hart = hart;
+    this.#port = port;
+    this.#nextRecord = map.regions;
+  }
+
+  /** To be called between slices. */
+  poll(): void {
+    const count = this.#state.number("requests");
+    if (count > 0) {
+      for (let i = 0; i < count; i++) this.#take(this.#map.requests + i * request.size);
+      this.#state.setNumber("requests", 0);
+    }
+    for (let batch = this.#port.receive(); batch !== undefined; batch = this.#port.receive()) {
+      this.#inFlight--;
+      this.#install(batch);
+    }
+    if (this.#waiting.length > 0 && this.#inFlight < 2) {
+      this.#port.post(this.#waiting.splice(0, batchLimit));
+      this.#inFlight++;
+    }
+  }
+
+  get idle(): boolean {
+    return this.#inFlight === 0 && this.#waiting.length === 0;
+  }
+
+  #take(at: number): void {
+    const view = this.#view;
+    const head = view.getUint32(at + request.head, true);
+    if (this.#known.has(head)) return;
+    this.#known.add(head);
+    this.statistics.requested++;
+    const frames = Array.from({ length: 2 * request.reach + 1 }, (_, i) => view.getUint32(at + request.frames + 4 * i, true));
+    this.#waiting.push({ head, frames, privilege: view.getUint32(at + request.privilege, true) });
+  }
+
+  #install({ module, regions, bytes, seconds }: { module: WebAssembly.Module; regions: readonly CompiledRegion[]; bytes: number; seconds: number }): void {
+    const instance = new WebAssembly.Instance(module, {
+      machine: { memory: this.#memory, regions: this.#hart.regions },
+      hart: this.#hart.exports as unknown as WebAssembly.ModuleImports,
+    });
+    this.statistics.modules++;
+    this.statistics.wasmBytes += bytes;
+    this.statistics.compileSeconds += seconds;
+    regions.forEach((region, i) => {
+      if (!this.#isCurrent(region)) {
+        this.statistics.stale++;
+        this.#known.delete(region.head);
+        return;
+      }
+      const slot = this.#freeSlots.pop() ?? this.#hart.regions.grow(1);
+      this.#hart.regions.set(slot, instance.exports[`r${i}`]);
+      this.#register(region, slot);
+      this.statistics.regions++;
+      this.statistics.instructions += region.instructions;
+    });
+  }
+
+  #isCurrent(region: CompiledRegion): boolean {
+    return region.code.every(({ host, bytes }) => {
+      for (let i = 0; i < bytes.length; i++) if (this.#bytes[host + i] !== bytes[i]) return false;
+      return true;
+    });
+  }
+
+  #register(region: CompiledRegion, slot: number): void {
+    const view = this.#view;
+    const record = this.#nextRecord;
+    this.#nextRecord += regionRecord.page + region.pages.length * regionRecord.pageSize;
+    view.setUint32(record + regionRecord.slot, slot, true);
+    view.setUint32(record + regionRecord.privilege, region.privilege, true);
+    view.setUint32(record + regionRecord.pages, region.pages.length, true);
+    region.pages.forEach(({ distance, frame: host }, i) => {
+      view.setInt32(record + regionRecord.page + i * 8, distance, true);
+      view.setUint32(record + regionRecord.page + i * 8 + 4, host, true);
+    });
+    const installed: Installed = { head: region.head, record, slot, code: region.code };
+    for (const { host, bytes } of region.code) this.#cover(installed, host, bytes.length);
+    this.#setHead(region.head, record);
+    const entry = this.#frameEntry(region.head);
+    view.setUint32(entry + frame.flags, view.getUint32(entry + frame.flags, true) | frameFlags.heads, true);
+    this.#forgetDecoded(region.head);
+  }
+
+  /** Marks the lines of a frame that a region's code covers, so that stores to them are told. */
+  #cover(installed: Installed, host: number, length: number): void {
+    const view = this.#view;
+    const entry = this.#frameEntry(host);
+    const base = host & -4096;
+    let flags = view.getUint32(entry + frame.flags, true);
+    if (!(flags & frameFlags.code)) {
+      (this.#hart.exports["purgeWritable"] as unknown as (state: number, host: number) => void)(this.#map.hart, base);
+      flags &= ~frameFlags.writable;
+    }
+    view.setUint32(entry + frame.flags, flags | frameFlags.code | frameFlags.translated, true);
+    let lines = view.getBigUint64(entry + frame.lines, true);
+    for (let at = host & -64; at < host + length; at += 64) lines |= 1n << BigInt((at & 4095) >> 6);
+    view.setBigUint64(entry + frame.lines, lines, true);
+    let regions = this.#byFrame.get(base);
+    if (regions === undefined) this.#byFrame.set(base, (regions = new Set()));
+    regions.add(installed);
+  }
+
+  /** Code at this host address was written: regions that cover it are gone. */
+  codeWritten(host: number, length: number): void {
+    const regions = this.#byFrame.get(host & -4096);
+    if (regions === undefined) return;
+    const first = host - 2;
+    const end = host + length;
+    let changed = false;
+    for (const region of [...regions]) {
+      if (!region.code.some(({ host: at, bytes }) => at < end && at + bytes.length > first)) continue;
+      this.#drop(region);
+      changed = true;
+    }
+    if (changed) this.#hart.exports.flushJumps(this.#map.hart);
+  }
+
+  #drop(region: Installed): void {
+    for (const { host } of region.code) this.#byFrame.get(host & -4096)?.delete(region);
+    this.#setHead(region.head, 0);
+    this.#forgetDecoded(region.head);
+    this.#known.delete(region.head);
+    this.statistics.invalidated++;
+    // Its slot may still be running further up the stack, so the function stays; the table lets go of it.
+    this.#hart.regions.set(region.slot, this.#hart.exports["nested"] as unknown as never);
+    this.#freeSlots.push(region.slot);
+  }
+
+  #frameEntry(host: number): number {
+    return this.#map.frames + ((host - this.#map.ram) >>> 12) * frame.size;
+  }
+
+  #setHead(host: number, record: number): void {
+    const view = this.#view;
+    let index = Math.imul(host, 0x9e3779b1) >>> (32 - Math.log2(headCount));
+    for (;;) {
+      const slot = this.#map.heads + index * 8;
+      const at = view.getUint32(slot, true);
+      if (at === 0 || at === host) {
+        view.setUint32(slot, host, true);
+        view.setUint32(slot + 4, record, true);
+        return;
+      }
+      index = (index + 1) & (headCount - 1);
+    }
+  }
+
+  /** The entry at a head is decoded anew, and then as the region's head or no longer as that. Its profile starts again. */
+  #forgetDecoded(host: number): void {
+    const page = this.#view.getUint32(this.#frameEntry(host) + frame.predecoded, true);
+    if (page === 0) return;
+    const entry = page + predecoded.header + ((host & 4095) >>> 1) * 8;
+    this.#view.setBigUint64(entry, 0n, true);
+    this.#view.setUint32(this.#map.counters + ((entry >>> 1) & ((counterCount - 1) << 2)), 0, true);
+  }
+}
+
+/** Compiles at once, on the calling thread: for tests, and where there is no other. */
+export class ImmediateCompiler implements CompilerPort {
+  readonly #compile: (requests: readonly RegionRequest[]) => Batch;
+  readonly #ready: NonNullable<ReturnType<CompilerPort["receive"]>>[] = [];
+  readonly #now: () => number;
+
+  constructor(compile: (requests: readonly RegionRequest[]) => Batch, now: () => number) {
+    this.#compile = compile;
+    this.#now = now;
+  }
+
+  post(requests: readonly RegionRequest[]): void {
+    const start = this.#now();
+    const { bytes, regions } = this.#compile(requests);
+    const module = new WebAssembly.Module(bytes);
+    this.#ready.push({ module, regions, bytes: bytes.length, seconds: (this.#now() - start) / 1000 });
+  }
+
+  receive(): ReturnType<CompilerPort["receive"]> {
+    return this.#ready.shift();
+  }
+}

@@ -1,0 +1,110 @@
+/** A hart with a little memory and nothing else, for tests that run machine code on it. */
+import { HartState, instantiateHart, type HartHost, type HartInstance } from "#machine/hart.ts";
+import { frame, hartStateSize, memoryMap, type FieldName, type MemoryMap } from "#machine/layout.ts";
+import { assemble } from "#riscv/assemble.ts";
+import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
+
+export const RAM = 0x80000000;
+
+/** Why `run` came back; the numbers are the hart's. */
+export const exits = { 1: "slice", 2: "wait", 3: "firmware" } as const;
+export type Exit = (typeof exits)[keyof typeof exits];
+
+export interface TestHartOptions {
+  /** In bytes; 1 MiB if absent. */
+  readonly ramSize?: number;
+  /** Room for decoded pages; few make the decoder throw them away often. */
+  readonly predecodedPages?: number;
+  /** Devices: none if absent, so that accesses outside of memory fault. */
+  readonly host?: Partial<HartHost>;
+}
+
+export class TestHart {
+  readonly map: MemoryMap;
+  readonly state: HartState;
+  readonly instance: HartInstance;
+  /** The memory from RAM on. */
+  readonly ram: Uint8Array;
+  readonly view: DataView;
+  readonly #all: Uint8Array;
+  /** What the time CSR reads. */
+  time = 0;
+
+  constructor({ ramSize = 1 << 20, predecodedPages = 256, host = {} }: TestHartOptions = {}) {
+    this.map = memoryMap(ramSize, { predecodedPages });
+    const memory = new WebAssembly.Memory({ initial: this.map.pages, maximum: this.map.pages, shared: true });
+    this.state = new HartState(memory, this.map.hart);
+    this.#all = new Uint8Array(memory.buffer);
+    this.ram = new Uint8Array(memory.buffer, this.map.ram, ramSize);
+    this.view = new DataView(memory.buffer, this.map.ram, ramSize);
+    const absent: HartHost = {
+      mmioRead: () => 1,
+      mmioWrite: () => 1,
+      time: () => this.time,
+      codeWritten: () => {},
+    };
+    this.instance = instantiateHart(memory, this.map, { ...absent, ...host }, { fusedMultiplyAdd: probeFusedMultiplyAdd() });
+    this.reset();
+  }
+
+  /** As after power-on, memory zero: machine mode at RAM, no protection but that of privilege. */
+  reset(): void {
+    const { map } = this;
+    this.#all.fill(0, map.hart, map.hart + hartStateSize);
+    this.#all.fill(0, map.frames, map.frames + (map.ramSize / 4096) * frame.size);
+    this.ram.fill(0);
+    this.state.set("pc", RAM);
+    this.state.set("privilege", 3);
+    this.state.set("predecodeNext", map.predecode);
+    this.state.set("stimecmp", -1n);
+    this.settle();
+  }
+
+  /** After the state was changed from outside: what the hart derives from it is made anew. */
+  settle(): void {
+    this.instance.exports.updatePmp(this.map.hart);
+    this.instance.exports.flushAll(this.map.hart);
+  }
+
+  /** One PMP entry that allows everything to everyone. */
+  openMemory(): void {
+    this.state.set("pmpaddr", (1n << 54n) - 1n);
+    this.state.set("pmpcfg", 0x1f);
+    this.settle();
+  }
+
+  /** Puts bytes into memory; instructions decoded there are forgotten. */
+  load(address: number, bytes: Uint8Array): void {
+    this.ram.set(bytes, address - RAM);
+    for (let at = address; at < address + bytes.length; ) {
+      const size = Math.min(4096 - (at % 4096), address + bytes.length - at);
+      this.instance.exports.codeStore(this.map.hart, at - RAM + this.map.ram, size);
+      at += size;
+    }
+  }
+
+  /** Assembles to `address`; the program can name the symbols. */
+  program(source: string, address = RAM, symbols: Record<string, bigint | number> = {}): void {
+    this.load(address, assemble(source, { base: address, symbols }));
+  }
+
+  /** Runs for at most so many instructions. */
+  run(instructions: number): Exit {
+    this.state.setNumber("budget", instructions);
+    this.state.addNumber("instretTarget", instructions);
+    this.instance.exports.updateTimer(this.map.hart);
+    const reason = this.instance.exports.run(this.map.hart) as keyof typeof exits;
+    this.state.addNumber("instretTarget", -this.state.number("budget"));
+    this.state.setNumber("budget", 0);
+    return exits[reason];
+  }
+
+  /** A register by number, or a field of the state. */
+  x(number: number): bigint {
+    return this.state.get("x", number);
+  }
+
+  get(name: FieldName, index = 0): bigint {
+    return this.state.get(name, index);
+  }
+}

@@ -72,7 +72,6 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     csr: csrs.access,
     fetch: decoder.fetch,
     decode: decoder.decode,
-    decode: decoder.decode,
     raise: traps.raise,
     selectBank: banks.selectBank,
     flushAll: banks.flushAll,

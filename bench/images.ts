@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { HostelryError } from "#base/errors.ts";
 
@@ -70,4 +70,11 @@ function findImage(name: string): Image | undefined {
     throw new HostelryError("no-images", `hostelry image ls doesn't say where the image "${name}" is: give --kernel FILE and --initrd FILE`);
   }
   return { kernel: row.kernel, initrd: row.initrd, append: typeof row.append === "string" ? row.append : PLAIN_COMMAND_LINE };
+}
+
+/** The release that an uncompressed kernel says it has; null if it can't be read from the file. */
+export function kernelRelease(path: string): string | null {
+  const kernel = readFileSync(path);
+  const banner = kernel.indexOf("Linux version ");
+  return banner < 0 ? null : (/^Linux version (\S+)/.exec(kernel.toString("latin1", banner, banner + 100))?.[1] ?? null);
 }

@@ -12,8 +12,6 @@ export interface BootSample {
   readonly hostCpuSeconds: number;
   /** Of the machine's process with all its threads, when the prompt has just been answered. */
   readonly memory: MemoryUse;
-  /** "Linux version …" */
-  readonly kernelVersion: string | null;
 }
 
 export interface IdleSample {
@@ -97,7 +95,6 @@ export async function bootToPrompt(
       prompt: since(at)!,
       hostCpuSeconds,
       memory: memoryUse(machine.pid),
-      kernelVersion: /Linux version (\S+)/.exec(machine.console)?.[1] ?? null,
     };
     return { machine, sample };
   } catch (failure) {

@@ -1,5 +1,5 @@
 import type { BootSample, IdleSample } from "./measure-boot.ts";
-import type { Role } from "./measure-programs.ts";
+import type { Phase, ProgramResult, Role } from "./measure-programs.ts";
 import { type BenchmarkRecord, medianCpuSeconds, medianOf, medianSeconds, ratio, summarizeGroups } from "./record.ts";
 import { spread } from "./statistics.ts";
 
@@ -52,20 +52,23 @@ function groupTable(record: BenchmarkRecord): Table | null {
 
 function programTable(record: BenchmarkRecord): Table | null {
   if (record.programs.length === 0) return null;
-  const [ours, reference] = [name(record, "ours"), name(record, "reference")];
+  const compared = record.machines.reference !== undefined;
+  const roles: Role[] = compared ? ["reference", "ours"] : ["ours"];
+  const wall = (phase: Phase) => (result: ProgramResult) => roles.map((role) => seconds(medianSeconds(result, role, phase)));
+  const repeated = (result: ProgramResult) => roles.map((role) => number(spread(result.runs[role]!.steady.map((sample) => sample.seconds))));
+  const ratios = (result: ProgramResult) => [ratio(result, "steady"), ratio(result, "first"), ratio(result, "steady", medianCpuSeconds)].map(number);
+  const perRole = (what: string) => roles.map((role) => `${name(record, role)}, ${what}`);
   return {
     title: "Programs",
-    columns: ["program", "steady", "first run", "CPU", `${reference}, steady`, `${ours}, steady`, `${ours}, first`, "spread"],
+    columns: ["program", ...(compared ? ["steady", "first run", "CPU"] : []), ...perRole("steady"), ...perRole("first"), ...perRole("spread")],
     rows: record.programs.map((result) => [
       `${result.program.group}: ${result.program.name}`,
-      ...[number(ratio(result, "steady")), number(ratio(result, "first")), number(ratio(result, "steady", medianCpuSeconds))],
-      ...[seconds(medianSeconds(result, "reference", "steady")), seconds(medianSeconds(result, "ours", "steady"))],
-      seconds(medianSeconds(result, "ours", "first")),
-      `${number(spread(result.runs.reference?.steady.map((sample) => sample.seconds) ?? []))}, ${number(spread(result.runs.ours?.steady.map((sample) => sample.seconds) ?? []))}`,
+      ...(compared ? ratios(result) : []),
+      ...[...wall("steady")(result), ...wall("first")(result), ...repeated(result)],
     ]),
     note:
-      "steady, first run, CPU: ratios of medians of wall time, and of the host's CPU time of the steady runs. " +
-      "spread: slowest ÷ fastest steady run, of the reference and of ours.",
+      (compared ? "steady, first run, CPU: ratios of medians of wall time, and of the host's CPU time of the steady runs. " : "") +
+      "spread: slowest ÷ fastest of the steady runs.",
   };
 }
 
@@ -86,13 +89,13 @@ function bootTable(record: BenchmarkRecord): Table | null {
     title: "From the start of the process to the prompt, and idling there",
     columns: ["", ...roles.map((role) => name(record, role)), "target"],
     rows: [
-      boot("first line of the kernel, s", (sample) => sample.firstKernelLine, seconds),
-      boot("init, s", (sample) => sample.init, seconds),
-      boot("shell prompt, s", (sample) => sample.prompt, seconds, `ours ÷ reference ≤ ${number(PROMPT_RATIO_TARGET)}: ${number(ours !== null && reference !== null ? ours / reference : null)}`),
-      boot("host CPU to the prompt, s", (sample) => sample.hostCpuSeconds, seconds),
-      boot("resident at the prompt, MB", (sample) => sample.memory.current, megabytes, `≤ ${MEMORY_TARGET_MB}`),
-      boot("peak until the prompt, MB", (sample) => sample.memory.peak, megabytes),
-      idle("resident after idling, MB", (sample) => sample.memory.current, megabytes),
+      boot("first line of the kernel", (sample) => sample.firstKernelLine, seconds),
+      boot("init", (sample) => sample.init, seconds),
+      boot("shell prompt", (sample) => sample.prompt, seconds, `ours ÷ reference ≤ ${number(PROMPT_RATIO_TARGET)}: ${number(ours !== null && reference !== null ? ours / reference : null)}`),
+      boot("host CPU to the prompt", (sample) => sample.hostCpuSeconds, seconds),
+      boot("resident at the prompt", (sample) => sample.memory.current, megabytes, `≤ ${MEMORY_TARGET_MB} MB`),
+      boot("peak until the prompt", (sample) => sample.memory.peak, megabytes),
+      idle("resident after idling", (sample) => sample.memory.current, megabytes),
       idle("host CPU while idle", (sample) => sample.cpuShare, percent, `≤ ${percent(IDLE_TARGET)}`),
     ],
   };
@@ -155,11 +158,11 @@ function number(value: number | null): string {
 
 /** Also for the time of a unit of work, which may be microseconds. */
 function seconds(value: number | null): string {
-  return value === null ? "–" : value < 0.01 ? `${(value * 1e6).toPrecision(3)} µ` : value.toFixed(2);
+  return value === null ? "–" : value < 0.01 ? `${(value * 1e6).toPrecision(3)} µs` : `${value.toFixed(2)} s`;
 }
 
 function megabytes(bytes: number | null): string {
-  return bytes === null ? "–" : (bytes / 1e6).toFixed(0);
+  return bytes === null ? "–" : `${(bytes / 1e6).toFixed(0)} MB`;
 }
 
 function percent(share: number | null): string {

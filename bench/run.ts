@@ -7,7 +7,7 @@ import { loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { HostelryError } from "#base/errors.ts";
 import { buildPath, buildPrograms } from "./build.ts";
-import { findImages } from "./images.ts";
+import { findImages, kernelRelease } from "./images.ts";
 import { writeInitramfs } from "./initramfs.ts";
 import { GuestFailure, Machine } from "./machine.ts";
 import { type GuestFiles, type MachineKind, findMachine } from "./machines.ts";
@@ -62,13 +62,12 @@ async function measure(options: Options): Promise<BenchmarkRecord> {
   const crossings = others.has("crossings") ? await crossingsOf(machines.ours!, shell, driver) : { crossings: [], crossingsFailure: null };
   const divisor = options.quick ? QUICK_DIVISOR : 1;
   const results = programs.length === 0 ? [] : await measurePrograms({ ...plan, files: driver, programs, divisor, timeout: options.timeout });
-  const kernels = Object.values(boots).flatMap(({ samples }) => samples.map(({ kernelVersion }) => kernelVersion));
 
   return {
     format: 1,
     date: new Date().toISOString(),
     host: describeHost(loadBefore),
-    guest: { kernel: kernels[0] ?? null, append: images.shell.append, memoryMiB: options.memory, march: options.march },
+    guest: { kernel: kernelRelease(shell.kernel), append: images.shell.append, memoryMiB: options.memory, march: options.march },
     machines: Object.fromEntries(Object.entries(machines).map(([role, kind]) => [role, { name: kind.name, version: kind.version() }])),
     rounds: options.rounds,
     divisor,

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { HostelryError } from "#base/errors.ts";
+import { parseManifest } from "#images/image.ts";
 
 const HOSTELRY = fileURLToPath(new URL("../bin/hostelry", import.meta.url));
 
@@ -60,16 +61,22 @@ function ensureImage(name: string, packages: readonly string[]): Image {
   return built;
 }
 
-/** The row of `image ls --json` with this name: a list of objects, or an object that holds one. */
+/** The image of this name, if it is there, whole and of this version: what `image ls --json` lists, with its manifest beside its files. */
 function findImage(name: string): Image | undefined {
   const listing: unknown = JSON.parse(execFileSync(HOSTELRY, ["image", "ls", "--json"], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }));
-  const rows = Array.isArray(listing) ? listing : Object.values(listing as object).find(Array.isArray);
-  const row = (rows as Record<string, unknown>[] | undefined)?.find((candidate) => candidate.name === name);
-  if (row === undefined) return undefined;
-  if (typeof row.kernel !== "string" || typeof row.initrd !== "string") {
-    throw new HostelryError("no-images", `hostelry image ls doesn't say where the image "${name}" is: give --kernel FILE and --initrd FILE`);
-  }
-  return { kernel: row.kernel, initrd: row.initrd, append: typeof row.append === "string" ? row.append : PLAIN_COMMAND_LINE };
+  // A list, or an object that holds one.
+  const rows = (Array.isArray(listing) ? listing : Object.values(listing as object).find(Array.isArray)) as ListedImage[] | undefined;
+  const row = rows?.find((candidate) => candidate.name === name);
+  if (row === undefined || row.problem !== null || row.current === false) return undefined;
+  const manifest = parseManifest(readFileSync(`${row.directory}/image.json`, "utf8"), `the image "${name}"`);
+  return { kernel: `${row.directory}/${manifest.kernel.file}`, initrd: `${row.directory}/${manifest.initrd.file}`, append: manifest.append };
+}
+
+interface ListedImage {
+  readonly name: string;
+  readonly directory: string;
+  readonly problem: string | null;
+  readonly current: boolean | null;
 }
 
 /** The release that an uncompressed kernel says it has; null if it can't be read from the file. */

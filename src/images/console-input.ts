@@ -9,10 +9,15 @@ export const READY = 0x05;
 
 const END_OF_INPUT = 0x04;
 const LITERAL_NEXT = 0x16;
-const NEWLINE = 0x0a;
 
 /** Bytes that a terminal without echo and signals still acts on: each goes behind a ^V. */
 const ACTED_ON: ReadonlySet<number> = new Set([END_OF_INPUT, LITERAL_NEXT]);
+
+/**
+ * A pipe that has ended stays ended, but each ^D on a terminal ends one reader's input only: the last program's, then the
+ * shell's. This many are sent, for as many readers; those left over go down with the machine.
+ */
+const READERS = 256;
 
 /** `bytes` of a pipe so that the guest's terminal passes them on as they are. */
 export function quoteInput(bytes: Uint8Array): Uint8Array {
@@ -24,7 +29,7 @@ export function quoteInput(bytes: Uint8Array): Uint8Array {
   return Uint8Array.from(quoted);
 }
 
-/** What ends the input: behind a line, ^D; behind a part of one, ^D hands that part over, and only the second ends. */
-export function endOfInput(lastByte: number | undefined): Uint8Array {
-  return Uint8Array.from(lastByte === undefined || lastByte === NEWLINE ? [END_OF_INPUT] : [END_OF_INPUT, END_OF_INPUT]);
+/** What ends the input. Behind a part of a line, the first ^D only hands that part over. */
+export function endOfInput(): Uint8Array {
+  return new Uint8Array(READERS).fill(END_OF_INPUT);
 }

@@ -84,7 +84,7 @@ export class RootFs {
     const links = countLinks(this.#root);
     const seen = new Map<Node, number>();
     const inodes = new Map<Node, number>();
-    for (const [path, node] of descend(this.#root, "")) {
+    for (const [path, node] of [[".", this.#root] as const, ...descend(this.#root, "")]) {
       const times = (seen.get(node) ?? 0) + 1;
       seen.set(node, times);
       if (!inodes.has(node)) inodes.set(node, inodes.size + 1);
@@ -190,7 +190,7 @@ function* descend(directory: Directory, prefix: string): Generator<[string, Node
 }
 
 function countLinks(root: Directory): Map<Node, number> {
-  const links = new Map<Node, number>();
+  const links = new Map<Node, number>([[root, 1]]);
   for (const [, node] of descend(root, "")) links.set(node, (links.get(node) ?? 0) + 1);
   return links;
 }

@@ -69,6 +69,9 @@ const fieldSpecs = {
   reservationValue: "i64",
   /** Host address of the translation bank in use. */
   bank: "i32",
+  bankKey: "i64",
+  /** Goes up when code may have changed under translated callers: they must not be returned to. */
+  codeEpoch: "i32",
   /** Each bank's key; 0 for an empty bank. */
   bankKeys: ["i64", 32],
   /** PMP regions as first and last byte, made from pmpcfg and pmpaddr; entries from `pmpCount` on are off. */
@@ -93,8 +96,9 @@ const fieldSpecs = {
   interpretOne: "i32",
   /** A predecoded instruction that stands in no page, two sentinels, and its bits as they are. */
   scratchEntries: ["i64", 4],
-  /** Next free predecoded page. */
+  /** Predecoded pages that were never used begin here; those given back are a list, by their first word. */
   predecodeNext: "i32",
+  predecodeFree: "i32",
   /** Heads that became hot: count of entries written to the request ring. */
   requests: "i32",
 
@@ -204,6 +208,8 @@ export const frameFlags = {
   heads: 4,
   /** Regions cover instructions of it. */
   translated: 8,
+  /** Bits from here up count the stores to it since it was decoded. */
+  store: 256,
 } as const;
 
 export interface MemoryMap {

@@ -88,6 +88,7 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
     const state = new State(f);
     state.count("pageFlushes");
     state.set("predecodeNext", map.predecode);
+    state.set("predecodeFree", 0);
     const entry = f.let(i32.const(map.frames));
     const end = map.frames + (map.ramSize / 4096) * frame.size;
     f.loop((next) => {
@@ -111,12 +112,19 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
     const page = f.let(i32.load(entry, frame.predecoded));
     f.if(page, () => f.return(page));
     state.count("pagesPredecoded");
-    f.set(page, state.get("predecodeNext"));
-    f.if(i32.gtU(i32.add(page, predecoded.size), map.predecodeEnd), () => {
-      f.call(flushPredecoded, [state.base]);
-      f.set(page, map.predecode);
-    });
-    state.set("predecodeNext", i32.add(page, predecoded.size));
+    f.set(page, state.get("predecodeFree"));
+    f.if(
+      page,
+      () => state.set("predecodeFree", i32.load(page)),
+      () => {
+        f.set(page, state.get("predecodeNext"));
+        f.if(i32.gtU(i32.add(page, predecoded.size), map.predecodeEnd), () => {
+          f.call(flushPredecoded, [state.base]);
+          f.set(page, map.predecode);
+        });
+        state.set("predecodeNext", i32.add(page, predecoded.size));
+      },
+    );
     f.memoryFill(page, 0, predecoded.size);
     f.store("i32", page, host);
     for (const i of [0, 1]) {
@@ -125,7 +133,8 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
     f.store("i32", entry, page, frame.predecoded);
     const flags = f.let(i32.load(entry, frame.flags));
     f.if(i32.and(flags, frameFlags.writable), () => f.call(banks.purgeWritable, [state.base, host]));
-    f.store("i32", entry, i32.or(i32.and(flags, ~frameFlags.writable), frameFlags.code), frame.flags);
+    const kept = frameFlags.heads | frameFlags.translated;
+    f.store("i32", entry, i32.or(i32.and(flags, kept), frameFlags.code), frame.flags);
     f.push(page);
   });
 

@@ -42,7 +42,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
   const program: Program = { module, map, host };
   const translation = defineAddressTranslation(program);
   const banks = defineTranslationBanks(program);
-  const memory = defineMemoryRoutines(program, translation);
+  const memory = defineMemoryRoutines(program, translation, banks);
   const traps = defineTraps(program, banks);
   const csrs = defineCsrs(program, banks);
   const decoder = defineDecoder(program, translation, banks);

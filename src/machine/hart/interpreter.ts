@@ -134,6 +134,18 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       f.return(-1, budget);
     };
 
+    const key = f.let(state.get("bankKey"));
+    const epoch = f.let(state.get("codeEpoch"));
+    // The caller's code must be what it was, in the same context; else all translated callers are left behind.
+    const returnIfStop = (): void =>
+      f.if(i64.eq(pc, stop), () => {
+        f.if(
+          i32.and(i64.eq(key, state.get("bankKey")), i32.eq(epoch, state.get("codeEpoch"))),
+          () => f.return(pc, budget),
+          () => leave(ExitReason.slice),
+        );
+      });
+
     f.set(bankBase, state.get("bank"));
     f.set(bypass, -1);
 
@@ -261,7 +273,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
               ipLimit,
               pcBase,
               pc,
-              stop,
+              returnIfStop,
               budget,
               bankBase,
               kind,
@@ -323,7 +335,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
           f.set(bypass, pc);
           f.branch(fetch);
         });
-        f.if(i64.eq(pc, stop), () => f.return(pc, budget));
+        returnIfStop();
         f.branch(fetch);
       });
       f.set(entry, call(decoder.decode, i32.load(hostOfIp())));
@@ -376,7 +388,8 @@ interface Registers {
   readonly ipLimit: Local;
   readonly pcBase: Local;
   readonly pc: Local;
-  readonly stop: Local;
+  /** At a jump's target: returns to the translated caller if that is where it leads. */
+  readonly returnIfStop: () => void;
   readonly budget: Local;
   readonly bankBase: Local;
   readonly kind: Local;
@@ -620,8 +633,7 @@ class InterpretedSemantics implements Semantics {
     const { low, ip, ipBase, ipLimit, pcBase, pc, kind, profile } = this.#r;
     f.set(pc, i64.and(address, -2));
     this.setRd(this.next);
-    // The caller is translated code, to which this is the return.
-    f.if(i64.eq(pc, this.#r.stop), () => f.return(pc, this.#r.budget));
+    this.#r.returnIfStop();
     const rd = i32.and(i32.shrU(low, entryField.rd), 63);
     const rs1 = i32.and(i32.shrU(low, entryField.rs1), 31);
     f.set(
@@ -865,11 +877,14 @@ const systemHandlers: Record<SystemOperation, SystemHandler> = {
   },
   "sfence.vma": supervisorFence,
   "sfence.inval": (f, state, _parts, labels) => illegalIf(f, state, labels, i32.eqz(state.get("privilege"))),
+  // Decoded entries follow each store; but translated callers may be of code that is gone.
   "fence.i": () => {},
-  "cbo.zero": (f, state, parts, labels, _r, s) => {
+  "cbo.zero": (f, state, parts, labels, r, s) => {
     illegalIf(f, state, labels, cacheOperationIllegal(state, envcfg.cbze));
     f.call(parts.memory.zeroBlock, [state.base, s.rs1]);
     f.branchIf(labels.trapAtIp, state.get("fault"));
+    state.set("budget", r.budget);
+    f.branchIf(labels.attended, state.get("attention"));
   },
   "cbo.clean": cacheManagement(envcfg.cbcfe),
   "cbo.inval": cacheManagement(envcfg.cbie),

@@ -13,6 +13,7 @@ import {
   filterByte,
   largePageShift,
   tlbEntry,
+  type TranslationBanks,
 } from "./translation-banks.ts";
 
 export interface MemoryRoutines {
@@ -28,17 +29,42 @@ export interface MemoryRoutines {
   readonly zeroBlock: FunctionReference;
 }
 
+/** Stores to a frame of code before it is taken for data. */
+const storeLimit = 64;
+
 export function defineMemoryRoutines(
   program: Program,
   translation: AddressTranslation,
+  banks: TranslationBanks,
 ): MemoryRoutines {
   const { module, map, host } = program;
 
-  const codeStore = module.function("codeStore", ["i32", "i32", "i32"], [], (f) => {
+  /** (state, host frame address): the frame holds no instructions any more; stores to it are free. */
+  const forgetCode = module.function("forgetCode", ["i32", "i32"], [], (f) => {
+    const [state, host] = [new State(f), f.parameter(1)];
+    const entry = f.let(frameEntry(map, host));
+    const page = f.let(i32.load(entry, frame.predecoded));
+    f.if(i32.and(i32.load(entry, frame.flags), frameFlags.translated), () => {
+      state.count("crossings");
+      f.call(program.host.codeWritten, [state.base, host, 4096]);
+    });
+    f.store("i32", entry, 0, frame.predecoded);
+    f.store("i32", entry, 0, frame.flags);
+    f.store("i64", entry, 0, frame.lines);
+    f.if(page, () => {
+      f.call(banks.purgeExecutable, [state.base, page]);
+      f.store("i32", page, state.get("predecodeFree"));
+      state.set("predecodeFree", page);
+    });
+    // Whoever interprets this page must look for it again.
+    state.set("attention", 1);
+  });
+
+  /** (state, host address, bytes): what was decoded or translated from these bytes is stale. */
+  const dropDecoded = module.function("dropDecoded", ["i32", "i32", "i32"], [], (f) => {
     const [state, at, size] = [new State(f), f.parameter(1), f.parameter(2)];
     const entry = f.let(frameEntry(map, at));
     const flags = f.let(i32.load(entry, frame.flags));
-    f.if(i32.eqz(i32.and(flags, frameFlags.code)), () => f.return());
     // A four-byte instruction may start one halfword before the first byte.
     const offset = f.let(i32.and(at, 4095));
     const first = f.let(select(i32.ltU(offset, 2), i32.const(0), i32.sub(i32.shrU(offset, 1), 1)));
@@ -59,6 +85,21 @@ export function defineMemoryRoutines(
       state.count("crossings");
       f.call(host.codeWritten, [state.base, at, size]);
     });
+  });
+
+  const codeStore = module.function("codeStore", ["i32", "i32", "i32"], [], (f) => {
+    const [state, at, size] = [new State(f), f.parameter(1), f.parameter(2)];
+    const entry = f.let(frameEntry(map, at));
+    const flags = f.let(i32.load(entry, frame.flags));
+    f.if(i32.eqz(i32.and(flags, frameFlags.code)), () => f.return());
+    // Frames find new uses: after so many stores, what was decoded is not worth keeping.
+    f.set(flags, i32.add(flags, frameFlags.store));
+    f.if(i32.or(i32.gtU(flags, frameFlags.store * storeLimit), i32.gtU(size, 64)), () => {
+      f.call(forgetCode, [state.base, i32.and(at, -4096)]);
+      f.return();
+    });
+    f.store("i32", entry, flags, frame.flags);
+    f.call(dropDecoded, [state.base, at, size]);
   });
 
   /** Makes the page's entry in a TLB of the current bank; notes large pages. */
@@ -169,7 +210,7 @@ export function defineMemoryRoutines(
         const flags = f.let(i32.load(entry, frame.flags));
         f.if(
           i32.and(flags, frameFlags.code),
-          () => f.call(codeStore, [state.base, at, size]),
+          () => f.call(dropDecoded, [state.base, at, size]),
           () =>
             f.if(state.get("pmpUniform"), () => {
               f.store("i32", entry, i32.or(flags, frameFlags.writable), frame.flags);

@@ -20,6 +20,8 @@ export interface TranslationBanks {
   readonly flushAll: FunctionReference;
   /** (state): empties all jump caches, since a region is gone. */
   readonly flushJumps: FunctionReference;
+  /** (state, predecoded page): no exec TLB leads to it from now on. */
+  readonly purgeExecutable: FunctionReference;
   /** (state, host frame address): no write TLB holds this frame from now on. */
   readonly purgeWritable: FunctionReference;
 }
@@ -92,6 +94,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     const index = f.let(i32.or(i32.shl(i32.and(asid, 7), 2), kind));
     const base = f.let(bankAt(index));
     state.set("bank", base);
+    state.set("bankKey", key);
     const slot = f.let(i32.add(state.base, i32.shl(index, 3)));
     f.if(i64.ne(i64.load(slot, layout.bankKeys.offset), key), () => {
       f.store("i64", slot, key, layout.bankKeys.offset);
@@ -115,8 +118,11 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     });
   };
 
+  const newEpoch = (state: State): void => state.set("codeEpoch", i32.add(state.get("codeEpoch"), 1));
+
   const flushAll = module.function("flushAll", ["i32"], [], (f) => {
     const state = new State(f);
+    newEpoch(state);
     forEachBank(f, state, (_base, _key, keyAddress) =>
       f.store("i64", keyAddress, 0, layout.bankKeys.offset),
     );
@@ -124,7 +130,9 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
   });
 
   const flushJumps = module.function("flushJumps", ["i32"], [], (f) => {
-    forEachBank(f, new State(f), (base) => clearJumps(f, base));
+    const state = new State(f);
+    newEpoch(state);
+    forEachBank(f, state, (base) => clearJumps(f, base));
   });
 
   const flush = module.function("flush", ["i32", "i64", "i32", "i32", "i32"], [], (f) => {
@@ -146,6 +154,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
           filterBit(virtual, largePageShift),
         );
         f.if(i32.or(i32.eqz(hasVirtual), large), () => {
+          newEpoch(state);
           f.store("i64", keyAddress, 0, layout.bankKeys.offset);
           f.branch(skip);
         });
@@ -156,7 +165,10 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
           i32.load8U(filterByte(base, virtual, bank.codeFilter, codePageShift)),
           filterBit(virtual, codePageShift),
         );
-        f.if(code, () => clearJumps(f, base));
+        f.if(code, () => {
+          newEpoch(state);
+          clearJumps(f, base);
+        });
       });
     });
     f.call(selectBank, [state.base]);
@@ -179,6 +191,25 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     });
   });
 
-  return { selectBank, flush, flushAll, flushJumps, purgeWritable };
+  const purgeExecutable = module.function("purgeExecutable", ["i32", "i32"], [], (f) => {
+    const state = new State(f);
+    const page = f.parameter(1);
+    const entry = f.local("i32");
+    const end = f.local("i32");
+    forEachBank(f, state, (base) => {
+      f.set(entry, i32.add(base, bank.exec));
+      f.set(end, i32.add(entry, bank.execEntries * 16));
+      f.loop((next) => {
+        f.if(i32.eq(i32.load(entry, 8), page), () => {
+          f.store("i64", entry, i64.xor(i64.load(entry), 4096));
+          f.store("i32", entry, 0, 8);
+        });
+        f.set(entry, i32.add(entry, 16));
+        f.branchIf(next, i32.ltU(entry, end));
+      });
+    });
+  });
+
+  return { selectBank, purgeExecutable, flush, flushAll, flushJumps, purgeWritable };
 }
 

@@ -1,6 +1,9 @@
 /** A hart with a little memory and nothing else, for tests that run machine code on it. */
 import { HartState, instantiateHart, type HartHost, type HartInstance } from "#machine/hart.ts";
-import { frame, hartStateSize, memoryMap, type FieldName, type MemoryMap } from "#machine/layout.ts";
+import { hotThreshold } from "#machine/hart/interpreter.ts";
+import { counterCount, frame, hartStateSize, memoryMap, type FieldName, type MemoryMap } from "#machine/layout.ts";
+import { RegionCompiler } from "#machine/translate/compile.ts";
+import { ImmediateCompiler, TranslationRegistry } from "#machine/translate/registry.ts";
 import { assemble } from "#riscv/assemble.ts";
 import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
 
@@ -10,7 +13,15 @@ export const RAM = 0x80000000;
 export const exits = { 1: "slice", 2: "wait", 3: "firmware" } as const;
 export type Exit = (typeof exits)[keyof typeof exits];
 
+/** What executes instructions: the interpreter alone, or with it the translator, which then takes every place that is jumped to. */
+export const tiers = ["interpreter", "translator"] as const;
+export type Tier = (typeof tiers)[number];
+
 export interface TestHartOptions {
+  /** The interpreter if absent. */
+  readonly tier?: Tier;
+  /** Instructions between which finished translations are put in place; 500 if absent. */
+  readonly slice?: number;
   /** In bytes; 1 MiB if absent. */
   readonly ramSize?: number;
   /** Room for decoded pages; few make the decoder throw them away often. */
@@ -27,10 +38,12 @@ export class TestHart {
   readonly ram: Uint8Array;
   readonly view: DataView;
   readonly #all: Uint8Array;
+  readonly #slice: number;
+  readonly #translations: TranslationRegistry | undefined;
   /** What the time CSR reads. */
   time = 0;
 
-  constructor({ ramSize = 1 << 20, predecodedPages = 256, host = {} }: TestHartOptions = {}) {
+  constructor({ tier = "interpreter", slice = 500, ramSize = 1 << 20, predecodedPages = 256, host = {} }: TestHartOptions = {}) {
     this.map = memoryMap(ramSize, { predecodedPages });
     const memory = new WebAssembly.Memory({ initial: this.map.pages, maximum: this.map.pages, shared: true });
     this.state = new HartState(memory, this.map.hart);
@@ -41,13 +54,22 @@ export class TestHart {
       mmioRead: () => 1,
       mmioWrite: () => 1,
       time: () => this.time,
-      codeWritten: () => {},
+      codeWritten: (_state, at, bytes) => this.#translations?.codeWritten(at, bytes),
     };
-    this.instance = instantiateHart(memory, this.map, { ...absent, ...host }, { fusedMultiplyAdd: probeFusedMultiplyAdd() });
+    const options = { fusedMultiplyAdd: probeFusedMultiplyAdd() };
+    this.instance = instantiateHart(memory, this.map, { ...absent, ...host }, options);
+    this.#slice = slice;
+    if (tier === "translator") {
+      const compiler = new RegionCompiler(memory.buffer, this.map, options);
+      const port = new ImmediateCompiler((requests) => compiler.compile(requests), () => 0);
+      this.#translations = new TranslationRegistry(memory, this.map, this.state, this.instance, port);
+      // Every place is about to become hot.
+      new Uint32Array(memory.buffer, this.map.counters, counterCount).fill(hotThreshold - 1);
+    }
     this.reset();
   }
 
-  /** As after power-on, memory zero: machine mode at RAM, no protection but that of privilege. */
+  /** As after power-on, memory zero: machine mode at RAM, no protection but that of privilege. For the interpreter only: the translator needs a new hart. */
   reset(): void {
     const { map } = this;
     this.#all.fill(0, map.hart, map.hart + hartStateSize);
@@ -88,8 +110,19 @@ export class TestHart {
     this.load(address, assemble(source, { base: address, symbols }));
   }
 
-  /** Runs for at most so many instructions. */
+  /** Runs for at most so many instructions; comes back earlier if the hart waits or calls its firmware. */
   run(instructions: number): Exit {
+    if (this.#translations === undefined) return this.#runSlice(instructions);
+    for (let left = instructions; left > 0; left -= this.#slice) {
+      const exit = this.#runSlice(Math.min(left, this.#slice));
+      do this.#translations.poll();
+      while (!this.#translations.idle);
+      if (exit !== "slice") return exit;
+    }
+    return "slice";
+  }
+
+  #runSlice(instructions: number): Exit {
     this.state.setNumber("budget", instructions);
     this.state.addNumber("instretTarget", instructions);
     this.instance.exports.updateTimer(this.map.hart);

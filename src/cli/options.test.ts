@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseDrive, parseMemory, parseSeed } from "./options.ts";
+
+test("sizes have a unit", () => {
+  assert.deepEqual(["512M", "1g", "65536K", "1.5G", "256MiB"].map(parseMemory), [2 ** 29, 2 ** 30, 2 ** 26, 1.5 * 2 ** 30, 2 ** 28]);
+});
+
+test("nonsense sizes are refused in one line", () => {
+  for (const [text, message] of [
+    ["512", /say 512M/], ["", /is no size/], ["-1M", /is no size/], ["M", /is no size/], ["1T", /is no size/], ["12M3", /is no size/],
+    ["0M", /too little/], ["512K", /too little/], ["1025K", /multiple of 4096/], ["1.00000001G", /multiple/], ["1e3M", /is no size/],
+  ] as const) {
+    assert.throws(() => parseMemory(text), { code: "bad-size", message }, text);
+  }
+});
+
+test("a drive is a file, perhaps for reading only", () => {
+  assert.deepEqual(parseDrive("a.img"), { path: "a.img", readOnly: false });
+  assert.deepEqual(parseDrive("a,b.img,ro"), { path: "a,b.img", readOnly: true });
+  assert.deepEqual(parseDrive("a.img,rw"), { path: "a.img", readOnly: false });
+  assert.throws(() => parseDrive(",ro"), { code: "bad-drive" });
+});
+
+test("a seed is an exact number", () => {
+  assert.deepEqual(["0", "42", "0xff"].map(parseSeed), [0, 42, 255]);
+  for (const text of ["", "-1", "1.5", "x", "9007199254740993", "1e3"]) assert.throws(() => parseSeed(text), { code: "bad-seed" }, text);
+});

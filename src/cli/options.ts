@@ -1,0 +1,41 @@
+/** Values on the command line. What can't be one is refused with a line that says what can. */
+import { HostelryError } from "#base/errors.ts";
+
+const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+const PAGE = 4096;
+const SMALLEST_MEMORY = 1 << 20;
+
+/** Bytes of memory, from `512M`, `1.5G`, `65536K`. */
+export function parseMemory(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([KMG])(?:i?B)?$/i.exec(text);
+  if (match === null) {
+    const hint = /^\d+$/.test(text) ? `${text} has no unit: say ${text}M, for instance` : `${JSON.stringify(text)} is no size: say 512M, 65536K or 2G`;
+    throw new HostelryError("bad-size", `--memory ${hint}`);
+  }
+  const bytes = Number(match[1]) * UNITS[match[2]!.toUpperCase()]!;
+  if (bytes < SMALLEST_MEMORY) throw new HostelryError("bad-size", `--memory ${text} is too little for any machine: give 1M at least`);
+  if (!Number.isSafeInteger(bytes) || bytes % PAGE !== 0) throw new HostelryError("bad-size", `--memory ${text} is no multiple of ${PAGE} bytes, a page: say 512M, for instance`);
+  return bytes;
+}
+
+export interface Drive {
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
+/** `FILE` or `FILE,ro`. */
+export function parseDrive(text: string): Drive {
+  const match = /^(.*?)(?:,(ro|rw))?$/s.exec(text)!;
+  const [path, mode] = [match[1]!, match[2]];
+  if (path === "") throw new HostelryError("bad-drive", "--drive names no file: say --drive FILE, or --drive FILE,ro for reading only");
+  return { path, readOnly: mode === "ro" };
+}
+
+/** An integer of up to 53 bits. */
+export function parseSeed(text: string): number {
+  const seed = Number(text);
+  if (!/^(0x[0-9a-f]+|\d+)$/i.test(text) || !Number.isSafeInteger(seed)) {
+    throw new HostelryError("bad-seed", `--seed ${JSON.stringify(text)} is no number from 0 to 2^53 - 1`);
+  }
+  return seed;
+}

@@ -1,0 +1,81 @@
+/** The commands and their options. */
+import { HostelryError } from "#base/errors.ts";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { addDoctorCommand } from "./doctor.ts";
+import { addImageCommands } from "./image-commands.ts";
+import type { Messages } from "./messages.ts";
+import { parseDrive, parseMemory, parseSeed, type Drive } from "./options.ts";
+import type { RunOptions } from "./run.ts";
+
+const EXAMPLES = `
+Examples:
+  $ hostelry run                                    Debian's kernel and a shell; Ctrl-A X leaves
+  $ echo 'uname -a' | hostelry run                  a command through a pipe
+  $ hostelry run --drive disk.img --drive more.img,ro
+  $ hostelry run --kernel vmlinux --initrd initrd --append 'console=ttyS0'
+  $ hostelry run --bios fw_dynamic.bin --kernel vmlinux --initrd initrd
+  $ hostelry image build --name tools --packages python3-minimal,7zip
+  $ hostelry doctor                                 what is missing here, and for what`;
+
+/** `finish` gets a command's exit status. Throws CommanderError for what the parser refuses, and for help. */
+export function createProgram(messages: Messages, finish: (status: number) => void): Command {
+  const program = new Command("hostelry")
+    .description("A virtual machine monitor in TypeScript: whole, unmodified operating systems")
+    .version("0.1.0")
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureOutput({ outputError: (text) => messages.error(oneLine(text)) })
+    .addHelpText("after", EXAMPLES);
+  addRunCommand(program, messages, finish);
+  addImageCommands(program, messages);
+  addDoctorCommand(program);
+  return program;
+}
+
+function addRunCommand(program: Command, messages: Messages, finish: (status: number) => void): void {
+  program
+    .command("run")
+    .summary("run a machine and join its console to this terminal")
+    .description("Run a machine and join its console to this terminal. Its exit status is the guest's shell's;\n2 if something given is wrong, 71 if the guest's kernel panics.")
+    .argument("[image]", "an image of `hostelry image ls`; the default one is built if it isn't there")
+    .option("--bare", "on the bare machine, without a monitor (so far, always)")
+    .option("--kernel <file>", "a kernel: a Linux Image, plain or compressed, or an ELF file")
+    .option("--initrd <file>", "an initial RAM disk")
+    .option("--append <words>", "the kernel's command line; with an image, words added to its own")
+    .option("--bios <file>", "firmware to start in M-mode, instead of the built-in SBI")
+    .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
+    .addOption(collecting(new Option("--drive <file[,ro]>", "a disk, also for reading only; can be given again")))
+    .addOption(new Option("--clock <source>", "what time is: the host's, or 10 ns an instruction, which is repeatable").choices(["host", "instructions"]).default("host"))
+    .addOption(withParser(new Option("--seed <number>", "makes all that the machine takes for random repeatable"), parseSeed))
+    .option("--stats", "at the end, what happened: one object, on stderr")
+    .option("--json", "with --stats: in one line")
+    .option("--interpreter-only", "without the translator")
+    .option("--mirror <url>", "a Debian mirror to build the default image from, where there is no apt")
+    .action(async (image: string | undefined, options: RunOptions) => {
+      // What only runs machines is loaded only then: --help is quick.
+      const { run } = await import("./run.ts");
+      finish(await run(image, options, messages));
+    });
+}
+
+/** A parser's HostelryError as the commander's own, so that it ends as any bad argument does. */
+function withParser<T>(option: Option, parse: (text: string) => T): Option {
+  return option.argParser((text) => parsing(parse, text));
+}
+
+function collecting(option: Option): Option {
+  return option.argParser((text, before: Drive[] | undefined) => [...(before ?? []), parsing(parseDrive, text)]).default([], "none");
+}
+
+function parsing<T>(parse: (text: string) => T, text: string): T {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (error instanceof HostelryError) throw error;
+    throw new InvalidArgumentError(String(error));
+  }
+}
+
+function oneLine(text: string): string {
+  return text.replace(/^error: /, "").trim().replaceAll(/\s*\n\s*/g, " ");
+}

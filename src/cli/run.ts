@@ -1,0 +1,154 @@
+/** `hostelry run`: a machine in a thread, its console joined to the terminal. */
+import { HostelryError } from "#base/errors.ts";
+import type { MachineConfig, MachineResult } from "#host/node/machine-config.ts";
+import { MachineThread } from "#host/node/machine-thread.ts";
+import { DEFAULT_APPEND } from "#images/image.ts";
+import type { ClockMode } from "#machine/machine.ts";
+import { constants } from "node:os";
+import { ConsoleSession, type ConsoleMode } from "./console-session.ts";
+import { ExitStatus } from "./exit-status.ts";
+import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
+import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
+import type { Drive } from "./options.ts";
+
+export interface RunOptions {
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly bios?: string;
+  readonly memory: number;
+  readonly drive: readonly Drive[];
+  readonly clock: ClockMode;
+  readonly seed?: number;
+  readonly stats?: boolean;
+  readonly json?: boolean;
+  readonly interpreterOnly?: boolean;
+  readonly mirror?: string;
+}
+
+/** What boots, and by which command line. */
+interface BootChoice {
+  readonly title: string;
+  readonly files: Pick<MachineConfig, "kernel" | "initrd" | "firmware">;
+  readonly append: string;
+  /** Whether its shell is ours, and knows `hostelry.pipe=1`. */
+  readonly image: boolean;
+}
+
+/** Returns the exit status. */
+export async function run(imageName: string | undefined, options: RunOptions, messages: Messages): Promise<number> {
+  const choice = await choose(imageName, options, messages);
+  const interactive = process.stdin.isTTY === true;
+  const append = [choice.append, ...sessionWords(choice.image, interactive)].filter((word) => word !== "").join(" ");
+  const mode: ConsoleMode = interactive ? "terminal" : /(^| )hostelry\.pipe=1( |$)/.test(append) ? "shell-pipe" : "raw-pipe";
+  const config: MachineConfig = {
+    memory: options.memory,
+    clock: options.clock,
+    ...choice.files,
+    append,
+    drives: options.drive,
+    terminal: { columns: process.stdout.columns ?? 80, rows: process.stdout.rows ?? 24 },
+    interpreterOnly: options.interpreterOnly ?? false,
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
+  };
+  messages.line(`${choice.title} on a bare machine: 1 hart, ${formatBytes(options.memory)} of memory`);
+  if (interactive) messages.line("Ctrl-A X leaves, Ctrl-A H helps");
+  return runMachine(config, mode, options, messages);
+}
+
+async function choose(imageName: string | undefined, options: RunOptions, messages: Messages): Promise<BootChoice> {
+  const firmware = options.bios === undefined ? {} : { firmware: options.bios };
+  if (options.kernel !== undefined || options.bios !== undefined && imageName === undefined && options.initrd === undefined) {
+    if (imageName !== undefined) {
+      throw new HostelryError("two-kernels", `both an image (${imageName}) and --kernel are given: leave out one of them`);
+    }
+    const { kernel, initrd } = options;
+    const files = { ...firmware, ...(kernel === undefined ? {} : { kernel }), ...(initrd === undefined ? {} : { initrd }) };
+    return { title: kernel ?? options.bios!, files, append: options.append ?? DEFAULT_APPEND, image: false };
+  }
+  const name = imageName ?? DEFAULT_IMAGE;
+  const image = await imageCommands.ensure(name, options.mirror === undefined ? {} : { mirror: options.mirror }, { progress: messages });
+  const { manifest } = image;
+  return {
+    title: `The image ${name}: Linux ${manifest.kernel.release}`,
+    files: { ...firmware, kernel: image.kernelPath, initrd: options.initrd ?? image.initrdPath },
+    append: [manifest.append, options.append ?? ""].join(" ").trim(),
+    image: options.initrd === undefined,
+  };
+}
+
+/** What the default image's session script wants to know (src/images/rootfs/etc/hostelry/session). */
+function sessionWords(image: boolean, interactive: boolean): string[] {
+  if (!interactive) return image ? ["hostelry.pipe=1"] : [];
+  const { columns, rows } = process.stdout;
+  const size = process.stdout.isTTY && columns > 0 && rows > 0 ? [`hostelry.rows=${rows}`, `hostelry.cols=${columns}`] : [];
+  const term = process.env["TERM"];
+  return [...size, ...(term !== undefined && /^[\w.+-]+$/.test(term) ? [`hostelry.term=${term}`] : [])];
+}
+
+async function runMachine(config: MachineConfig, mode: ConsoleMode, options: RunOptions, messages: Messages): Promise<number> {
+  let stopping: number | undefined;
+  const machine = new MachineThread(config, {
+    warning: (message) => messages.warn(message),
+    started: (milliseconds) => void (mode === "terminal" || messages.line(`Started in ${formatSeconds(milliseconds)}`)),
+  });
+  const stop = (status: number): void => {
+    if (stopping !== undefined) return;
+    stopping = status;
+    machine.stop();
+  };
+  const session = new ConsoleSession(machine, mode, messages, () => stop(ExitStatus.success));
+  const release = handleSignals(machine, session, stop);
+  session.start();
+  let result: MachineResult | undefined;
+  try {
+    result = await machine.result;
+  } catch (error) {
+    if (stopping === undefined) throw error;
+  } finally {
+    await session.close();
+    release();
+  }
+  if (options.stats === true && result !== undefined) printStats(result, options.json === true);
+  return stopping ?? statusOf(result!, messages);
+}
+
+/** Signals end the machine in order; a stop from the keyboard of another terminal pauses it, and its clock. */
+function handleSignals(machine: MachineThread, session: ConsoleSession, stop: (status: number) => void): () => void {
+  const handlers: [NodeJS.Signals, () => void][] = (["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const).map((signal) => [
+    signal,
+    () => stop(ExitStatus.signal + constants.signals[signal]),
+  ]);
+  const onStop = (): void => {
+    machine.command("pause");
+    session.suspend();
+    process.kill(process.pid, "SIGSTOP");
+  };
+  const onContinue = (): void => {
+    machine.command("run");
+    session.resume();
+  };
+  handlers.push(["SIGTSTP", onStop], ["SIGCONT", onContinue]);
+  for (const [signal, handler] of handlers) process.on(signal, handler);
+  return () => {
+    for (const [signal, handler] of handlers) process.off(signal, handler);
+  };
+}
+
+function printStats({ stats }: MachineResult, json: boolean): void {
+  const { rss } = process.memoryUsage();
+  const all = { ...stats, memory: { ...stats.memory, resident: rss, peakResident: process.resourceUsage().maxRSS * 1024 } };
+  process.stderr.write(`${JSON.stringify(all, null, json ? 0 : 2)}\n`);
+}
+
+function statusOf({ end }: MachineResult, messages: Messages): number {
+  switch (end.kind) {
+    case "fail":
+      return end.code > 255 ? ExitStatus.crash : end.code;
+    case "crash":
+      messages.error("the guest's kernel panicked: what it printed last says why");
+      return ExitStatus.crash;
+    default:
+      return ExitStatus.success;
+  }
+}

@@ -1,0 +1,51 @@
+/** What is said between the thread of the machine and the thread that it belongs to. */
+import type { ClockMode, MachineEnd } from "#machine/machine.ts";
+import type { MachineStats } from "#machine/stats.ts";
+
+export interface MachineConfig {
+  /** Bytes. */
+  readonly memory: number;
+  readonly clock: ClockMode;
+  /** Makes what the machine takes for random repeatable. */
+  readonly seed?: number;
+  /** Paths. A `firmware` is entered in M-mode. */
+  readonly firmware?: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append: string;
+  readonly drives: readonly { readonly path: string; readonly readOnly: boolean }[];
+  readonly terminal: { readonly columns: number; readonly rows: number };
+  /** Without the translator: slow, and simple. */
+  readonly interpreterOnly: boolean;
+}
+
+/** Memory that both threads see. */
+export interface SharedParts {
+  readonly doorbell: SharedArrayBuffer;
+  readonly control: SharedArrayBuffer;
+  /** Rings of bytes: from the terminal to the guest, and back. */
+  readonly input: SharedArrayBuffer;
+  readonly output: SharedArrayBuffer;
+}
+
+/** Words of `control`. */
+export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, words: 4 } as const;
+/** Values of the command word. */
+export const commands = ["run", "pause", "stop"] as const;
+
+export interface WorkerData {
+  readonly config: MachineConfig;
+  readonly shared: SharedParts;
+}
+
+export interface MachineResult {
+  readonly end: MachineEnd;
+  readonly stats: MachineStats;
+}
+
+/** From the machine's thread. */
+export type Report =
+  | { readonly kind: "started"; readonly milliseconds: number }
+  | { readonly kind: "warning"; readonly message: string }
+  | { readonly kind: "refused"; readonly code: string; readonly message: string }
+  | { readonly kind: "ended"; readonly result: MachineResult };

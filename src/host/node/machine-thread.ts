@@ -1,0 +1,85 @@
+/** A machine in a thread of its own, as its owner sees it. */
+import { ByteRing } from "#base/byte-ring.ts";
+import { Doorbell } from "#base/doorbell.ts";
+import { HostelryError } from "#base/errors.ts";
+import type { Command } from "#machine/machine.ts";
+import { Worker } from "node:worker_threads";
+import { commands, Control, type MachineConfig, type MachineResult, type Report, type SharedParts, type WorkerData } from "./machine-config.ts";
+
+const INPUT_CAPACITY = 64 * 1024;
+const OUTPUT_CAPACITY = 256 * 1024;
+
+/** A thread that hangs in the host (a full disk, a stuck network file system) does not look at its commands. */
+const STOP_PATIENCE_MS = 2000;
+
+export interface MachineListener {
+  /** The guest's first instruction is next; `milliseconds` since the thread began. */
+  started?(milliseconds: number): void;
+  warning(message: string): void;
+}
+
+export class MachineThread {
+  /** The guest's console output, to be taken by the owner: when the ring is full, the machine waits. */
+  readonly output = ByteRing.create(OUTPUT_CAPACITY);
+  /** Settles when the machine has ended. Rejects with HostelryError for what the user can mend, and with anything else for our own bugs. */
+  readonly result: Promise<MachineResult>;
+  readonly #input = ByteRing.create(INPUT_CAPACITY);
+  readonly #doorbell = new Doorbell();
+  readonly #control = new Int32Array(new SharedArrayBuffer(4 * Control.words));
+  readonly #worker: Worker;
+  /** Of the writes so far, so that they stay in order. */
+  #written: Promise<void> = Promise.resolve();
+
+  constructor(config: MachineConfig, listener: MachineListener) {
+    const shared: SharedParts = {
+      doorbell: this.#doorbell.buffer,
+      control: this.#control.buffer as SharedArrayBuffer,
+      input: this.#input.buffer,
+      output: this.output.buffer,
+    };
+    const workerData: WorkerData = { config, shared };
+    this.#worker = new Worker(new URL("./machine-worker.ts", import.meta.url), { workerData });
+    this.result = new Promise((resolve, reject) => {
+      this.#worker.on("message", (report: Report) => {
+        if (report.kind === "started") listener.started?.(report.milliseconds);
+        else if (report.kind === "warning") listener.warning(report.message);
+        else if (report.kind === "refused") reject(new HostelryError(report.code, report.message));
+        else resolve(report.result);
+      });
+      this.#worker.on("error", reject);
+      this.#worker.on("exit", () => reject(new Error("the machine's thread ended without saying why")));
+    });
+    // Whoever waits for it hears of it; nobody else has to.
+    this.result.catch(() => {});
+  }
+
+  /** Input for the guest's console. Resolves when all of it is on its way: the guest may take its time. */
+  write(bytes: Uint8Array): Promise<void> {
+    this.#written = this.#written.then(async () => {
+      for (let done = 0; done < bytes.length; ) {
+        done += this.#input.push(bytes.subarray(done));
+        this.#doorbell.ring();
+        if (done < bytes.length) await this.#input.roomAgain();
+      }
+    });
+    return this.#written;
+  }
+
+  resize(columns: number, rows: number): void {
+    Atomics.store(this.#control, Control.columns, columns);
+    Atomics.store(this.#control, Control.rows, rows);
+    Atomics.add(this.#control, Control.resizes, 1);
+    this.#doorbell.ring();
+  }
+
+  command(command: Command): void {
+    Atomics.store(this.#control, Control.command, commands.indexOf(command));
+    this.#doorbell.ring();
+  }
+
+  /** Ends the machine where it stands. `result` tells when. */
+  stop(): void {
+    this.command("stop");
+    setTimeout(() => void this.#worker.terminate(), STOP_PATIENCE_MS).unref();
+  }
+}

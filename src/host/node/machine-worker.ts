@@ -1,0 +1,128 @@
+/** The thread of a machine: it is inside `run` nearly always, and gets no messages there; so it looks at shared memory. */
+import { assert } from "#base/assert.ts";
+import { ByteRing } from "#base/byte-ring.ts";
+import { Doorbell } from "#base/doorbell.ts";
+import { HostelryError } from "#base/errors.ts";
+import { Random } from "#base/random.ts";
+import { parseFirmware, parseKernel } from "#images/kernel.ts";
+import { HostTime } from "#machine/host-time.ts";
+import type { Arrival, Outside } from "#machine/inputs.ts";
+import { Board, type BootFiles } from "#platform/board.ts";
+import { randomBytes } from "node:crypto";
+import { parentPort, workerData } from "node:worker_threads";
+import { BlockFile } from "./block-file.ts";
+import { readInputFile } from "./files.ts";
+import { commands, Control, type MachineConfig, type Report, type WorkerData } from "./machine-config.ts";
+
+/** So much input at a time: a device takes it at once, or most of it. */
+const INPUT_CHUNK = 4096;
+
+const { config, shared } = workerData as WorkerData;
+const doorbell = new Doorbell(shared.doorbell);
+const control = new Int32Array(shared.control);
+const input = new ByteRing(shared.input);
+const output = new ByteRing(shared.output);
+
+class HostOutside implements Outside {
+  readonly #time = new HostTime();
+  readonly #random = config.seed === undefined ? undefined : new Random(config.seed);
+  #resizes = 0;
+
+  ticks(): number {
+    return this.#time.ticks();
+  }
+
+  realTime(): bigint {
+    return this.#time.realTime();
+  }
+
+  entropy(length: number): Uint8Array {
+    if (this.#random === undefined) return randomBytes(length);
+    const bytes = new Uint8Array(length);
+    this.#random.fill(bytes);
+    return bytes;
+  }
+
+  arrival(): Arrival | undefined {
+    const resizes = Atomics.load(control, Control.resizes);
+    if (resizes !== this.#resizes) {
+      this.#resizes = resizes;
+      return { kind: "resize", columns: Atomics.load(control, Control.columns), rows: Atomics.load(control, Control.rows) };
+    }
+    const bytes = input.shift(INPUT_CHUNK);
+    return bytes.length === 0 ? undefined : { kind: "console", bytes };
+  }
+
+  pause(): void {
+    this.#time.pause();
+  }
+
+  resume(): void {
+    this.#time.resume();
+  }
+}
+
+function report(message: Report): void {
+  assert(parentPort !== null, "the machine's thread runs as a worker only");
+  parentPort.postMessage(message);
+}
+
+function write(bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    const taken = output.push(bytes.subarray(done));
+    done += taken;
+    if (done < bytes.length) output.waitForRoom();
+  }
+}
+
+async function readBootFiles({ firmware, kernel, initrd, append }: MachineConfig): Promise<BootFiles> {
+  const read = <T>(path: string | undefined, what: string, parse: (bytes: Uint8Array, what: string) => T) =>
+    path === undefined ? undefined : readInputFile(path, what).then((bytes) => parse(bytes, `${what} ${path}`));
+  const files = {
+    firmware: await read(firmware, "the firmware", parseFirmware),
+    kernel: await read(kernel, "the kernel", parseKernel),
+    initrd: await read(initrd, "the initrd", (bytes) => bytes),
+  };
+  return { append, ...withoutUndefined(files) };
+}
+
+function withoutUndefined<T extends object>(fields: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
+}
+
+async function main(): Promise<void> {
+  const drives: BlockFile[] = [];
+  try {
+    for (const { path, readOnly } of config.drives) drives.push(new BlockFile(path, readOnly));
+    const files = await readBootFiles(config);
+    const board = new Board({
+      machine: {
+        ramSize: config.memory,
+        clock: config.clock,
+        outside: new HostOutside(),
+        doorbell,
+        command: () => commands[Atomics.load(control, Control.command)]!,
+      },
+      drives,
+      output: write,
+      terminal: config.terminal,
+      warn: (message) => report({ kind: "warning", message }),
+    });
+    board.boot(files);
+    report({ kind: "started", milliseconds: performance.now() });
+    let end = board.run();
+    while (end.kind === "reboot") {
+      // Read again rather than kept: they would take a tenth of the guest's memory.
+      board.boot(await readBootFiles(config));
+      end = board.run();
+    }
+    report({ kind: "ended", result: { end, stats: board.machine.stats() } });
+  } catch (error) {
+    if (!(error instanceof HostelryError)) throw error;
+    report({ kind: "refused", code: error.code, message: error.message });
+  } finally {
+    for (const drive of drives) drive.close();
+  }
+}
+
+await main();

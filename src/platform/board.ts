@@ -1,0 +1,199 @@
+/** The board: a machine with the devices of QEMU's `virt`, wired up, and started as its firmware would. */
+import { HostelryError } from "#base/errors.ts";
+import { Aclint } from "#devices/aclint.ts";
+import { GoldfishRtc } from "#devices/goldfish-rtc.ts";
+import { Plic } from "#devices/plic.ts";
+import { Syscon, type PowerRequest } from "#devices/syscon.ts";
+import { Uart16550 } from "#devices/uart16550.ts";
+import { VirtioBlock, type BlockBackend } from "#devices/virtio/block.ts";
+import { VirtioConsole } from "#devices/virtio/console.ts";
+import type { VirtioDevice } from "#devices/virtio/device.ts";
+import { VirtioEntropy } from "#devices/virtio/entropy.ts";
+import { VirtioMmio } from "#devices/virtio/mmio-transport.ts";
+import { encodeDeviceTree } from "#images/device-tree.ts";
+import { dynamicFirmwareInfo } from "#images/firmware.ts";
+import type { Kernel } from "#images/kernel.ts";
+import { layOut, type BootLayout } from "#images/layout.ts";
+import type { DevicePlace, MmioDevice } from "#machine/bus.ts";
+import { interrupt } from "#machine/csr-bits.ts";
+import type { Arrival } from "#machine/inputs.ts";
+import { Machine, type MachineEnd, type MachineOptions, type Surroundings } from "#machine/machine.ts";
+import { BootRom } from "./boot-rom.ts";
+import { Console } from "./console.ts";
+import { describeBoard, phandle, type Described } from "./device-tree.ts";
+import { Firmware } from "./firmware.ts";
+import { address, source, virtioSlots, virtioSlotSize } from "./memory-map.ts";
+
+export interface BoardOptions {
+  readonly machine: MachineOptions;
+  /** At most 6. The first is in the first slot, and so /dev/vda. */
+  readonly drives: readonly BlockBackend[];
+  /** The guest's console output; the bytes are the callee's. It may block. */
+  readonly output: (bytes: Uint8Array) => void;
+  readonly terminal: { readonly columns: number; readonly rows: number };
+  /** What the guest, or a device's back end, did wrong, as one line for the user. */
+  readonly warn: (message: string) => void;
+}
+
+/** What to start. */
+export interface BootFiles {
+  /** Entered in M-mode; without it, the built-in firmware enters the kernel in S-mode. */
+  readonly firmware?: Kernel;
+  readonly kernel?: Kernel;
+  readonly initrd?: Uint8Array;
+  /** The kernel's command line. */
+  readonly append: string;
+}
+
+const SEED_SIZE = 64;
+/** Beside the console and the entropy device. */
+export const maxDrives = virtioSlots - 2;
+
+export class Board implements Surroundings {
+  readonly machine: Machine;
+  readonly #console: Console;
+  readonly #firmware: Firmware;
+  readonly #rom = new BootRom();
+  readonly #test: Syscon;
+  readonly #virtioConsole: VirtioConsole;
+  readonly #devices: readonly Described[];
+  #booted = false;
+
+  constructor(options: BoardOptions) {
+    if (options.drives.length > maxDrives) {
+      throw new HostelryError("too-many-drives", `${options.drives.length} drives are more than the board has slots for: give at most ${maxDrives}`);
+    }
+    const machine = new Machine(options.machine);
+    const console = new Console(options.output);
+    this.machine = machine;
+    this.#console = console;
+    this.#firmware = new Firmware(machine, console, (end) => this.#end(end));
+    this.#test = new Syscon((request) => this.#power(request));
+    const { clock } = machine;
+
+    const plic = new Plic([
+      { machine: machine.line(interrupt.machineExternal), supervisor: machine.line(interrupt.supervisorExternal) },
+    ]);
+    const softwareInterrupt = machine.line(interrupt.machineSoftware);
+    const aclint = new Aclint(1, clock, {
+      setSoftwareInterrupt: (_, level) => softwareInterrupt.set(level),
+      timecmpChanged: (_, ticks) => machine.setTimecmp(ticks),
+      timeOffsetChanged: (offset) => machine.setMtimeOffset(offset),
+    });
+    const rtcTimer = machine.createTimer(() => rtc.expire());
+    const rtc = new GoldfishRtc(plic.line(source.rtc), clock, rtcTimer);
+    const uart = new Uart16550(plic.line(source.uart), {
+      write: (bytes) => console.output("uart", bytes),
+      ready: () => console.deliver(),
+    });
+    const virtioConsole = new VirtioConsole({
+      write: (bytes) => {
+        console.output("virtio", bytes);
+        return true;
+      },
+      ready: () => console.deliver(),
+    }, options.terminal.columns, options.terminal.rows);
+    this.#virtioConsole = virtioConsole;
+    console.connect("uart", (bytes) => uart.receive(bytes));
+    console.connect("virtio", (bytes) => virtioConsole.receive(bytes));
+
+    const disks = options.drives.map((drive) => new VirtioBlock(drive, (error) => options.warn(`disk ${drive.id}: ${messageOf(error)}`)));
+    const virtio: VirtioDevice[] = [...disks, virtioConsole, new VirtioEntropy(machine.inputs)];
+    const slots = Array.from({ length: virtioSlots }, (_, slot) =>
+      new VirtioMmio(machine.dma, plic.line(source.virtio + slot), virtio[slot], (error) => options.warn(error.message)));
+
+    const at = (device: MmioDevice, place: DevicePlace): Described => ({ device, place });
+    const behindPlic = { interruptParent: phandle.plic };
+    const hartControllers = [phandle.hart];
+    this.#devices = [
+      at(this.#test, { address: address.test, phandle: phandle.test }),
+      at(rtc, { address: address.rtc, interrupt: source.rtc, ...behindPlic }),
+      at(aclint, { address: address.clint, hartControllers }),
+      at(plic, { address: address.plic, phandle: phandle.plic, hartControllers }),
+      at(uart, { address: address.uart, interrupt: source.uart, ...behindPlic }),
+      ...slots.map((slot, index) =>
+        at(slot, { address: address.virtio + index * virtioSlotSize, interrupt: source.virtio + index, ...behindPlic })),
+    ];
+    machine.bus.map(address.bootRom, this.#rom);
+    for (const { device, place } of this.#devices) machine.bus.map(place.address, device);
+    machine.attach(this);
+  }
+
+  /** Puts everything in its place, as after power-on or a reset. Throws HostelryError `does-not-fit`. */
+  boot(files: BootFiles): void {
+    if (this.#booted) this.#reset();
+    const { machine } = this;
+    const memory = { base: address.memory, size: machine.map.ramSize };
+    const seed = new Uint8Array(SEED_SIZE);
+    machine.inputs.fill(seed);
+    const describe = (initrd: BootLayout["initrd"]): Uint8Array =>
+      encodeDeviceTree(describeBoard(this.#devices, this.#test.powerNodes(phandle.test), memory, { append: files.append, initrd, seed }, `/soc/serial@${address.uart.toString(16)}`));
+    const placeholder = files.initrd === undefined ? null : { start: 0, end: 0 };
+    const layout = layOut({ ...files, deviceTreeSize: describe(placeholder).length }, memory);
+    this.#load(layout, describe(layout.initrd));
+    if (files.firmware === undefined) this.#firmware.enter(layout.entry, layout.deviceTree);
+    else this.#enterFirmware(layout);
+    this.#booted = true;
+  }
+
+  /** Runs until the machine is off, stopped, or to be booted again. */
+  run(): MachineEnd {
+    return this.machine.run();
+  }
+
+  firmwareCall(): void {
+    this.#firmware.call();
+  }
+
+  arrived(input: Arrival): void {
+    if (input.kind === "console") this.#console.input(input.bytes);
+    else this.#virtioConsole.resize(input.columns, input.rows);
+  }
+
+  ready(): boolean {
+    return this.#console.ready;
+  }
+
+  sliceEnded(): void {
+    this.#console.flush();
+  }
+
+  #reset(): void {
+    for (const { device } of this.#devices) device.reset();
+    this.#console.reset();
+    this.machine.resetHart();
+  }
+
+  #load(layout: BootLayout, deviceTree: Uint8Array): void {
+    const { dma } = this.machine;
+    for (const { address: start, bytes, memorySize } of layout.segments) {
+      dma.writable(start, bytes.length).set(bytes);
+      // Memory is zero at power-on, and not to be touched without need: it would become resident.
+      if (this.#booted) dma.writable(start + bytes.length, memorySize - bytes.length).fill(0);
+    }
+    dma.writable(layout.deviceTree, deviceTree.length).set(deviceTree);
+  }
+
+  /** As the code in the board's ROM leaves it: a0 = hart, a1 = device tree, a2 = what a dynamic firmware is to start. */
+  #enterFirmware(layout: BootLayout): void {
+    const { state } = this.machine;
+    this.#rom.put(dynamicFirmwareInfo(layout.kernelEntry ?? 0, "supervisor"));
+    state.set("pc", layout.entry);
+    state.set("x", 0, 10);
+    state.set("x", layout.deviceTree, 11);
+    state.set("x", address.bootRom, 12);
+  }
+
+  #power({ kind, code }: PowerRequest): void {
+    this.#end(kind === "fail" ? { kind, code } : { kind });
+  }
+
+  /** A kernel that panics and is told not to hang on (panic=) asks for a reset, and would do so for ever. */
+  #end(end: MachineEnd): void {
+    this.machine.end(end.kind === "reboot" && this.#console.panicked ? { kind: "crash" } : end);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

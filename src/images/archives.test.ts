@@ -133,7 +133,7 @@ describe("xz", () => {
     await assert.rejects(all(XZ_HELLO.subarray(0, 30)), { code: "decompress" });
     await assert.rejects(all(new Uint8Array(0)), { code: "decompress" });
     const flipped = XZ_HELLO.slice();
-    flipped[30] ^= 0x40;
+    flipped[0x22] ^= 0x40;
     await assert.rejects(all(flipped), { code: "decompress" });
     assert.equal(await all(XZ_HELLO), "hello hello hello hello\n");
   });

@@ -7,7 +7,7 @@ import { sizeOf } from "./cache.ts";
 /** A server that says nothing for this long is given up. */
 const STALL_MS = 30_000;
 const TRIES = 3;
-const BACKOFF_MS = 500;
+const BACKOFF_MS = 250;
 
 /** Lets this process reach the net through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name, as other programs do. */
 export function honourProxyVariables(): void {

@@ -13,6 +13,7 @@ import {
   i32,
   i64,
   select,
+  toExpr,
   type Expr,
   type FunctionReference,
   type Operand,
@@ -31,6 +32,7 @@ import type {
 } from "#riscv/semantics.ts";
 import { bank, get, layout, set } from "../layout.ts";
 import { jumpEntry, tlbEntry } from "../hart/translation-banks.ts";
+import { asWord, narrowCondition } from "./narrow.ts";
 import { accessGroups, type AccessGroup } from "./access-groups.ts";
 import { analyze, written, type BlockFlow, type RegisterSet } from "./dataflow.ts";
 import type { Block, Region } from "./region.ts";
@@ -97,6 +99,7 @@ class RegionEmitter {
   readonly bank: Local;
   readonly #x: (Local | undefined)[] = [];
   readonly #f: (Local | undefined)[] = [];
+  readonly #words: (Local | undefined)[] = [];
   #flows: readonly BlockFlow[] = [];
   #longest: readonly number[] = [];
   #checked = new Set<number>();
@@ -111,6 +114,11 @@ class RegionEmitter {
 
   x(register: number): Local {
     return (this.#x[register] ??= this.f.local("i64"));
+  }
+
+  /** Holds a register's value while it is the sign extension of 32 bits that hasn't been made yet. */
+  word(register: number): Local {
+    return (this.#words[register] ??= this.f.local("i32"));
   }
 
   float(register: number): Local {
@@ -185,16 +193,19 @@ class RegionEmitter {
     for (let i = 0; i < 32; i++) if (f & (1 << i)) this.f.set(this.float(i), f64.load(this.state, layout.f.offset + 8 * i));
   }
 
-  store({ x, f }: RegisterSet): void {
-    for (let i = 1; i < 32; i++) if (x & (1 << i)) set(this.f, this.state, "x", this.x(i), i);
+  store({ x, f }: RegisterSet, words = 0): void {
+    for (let i = 1; i < 32; i++) {
+      const bit = 1 << i;
+      if (x & bit) set(this.f, this.state, "x", words & bit ? i64.extendI32S(this.word(i)) : this.x(i), i);
+    }
     for (let i = 0; i < 32; i++) if (f & (1 << i)) this.f.store("f64", this.state, this.float(i), layout.f.offset + 8 * i);
   }
 
   /** Out of line: leaves for the interpreter at `offset`, which is to execute one instruction at least, with `unused` of the budget given back. */
-  exit(offset: number, dirty: RegisterSet, unused: number): Label {
+  exit(offset: number, dirty: RegisterSet, words: number, unused: number): Label {
     const registers = { ...dirty };
     return this.f.outlined(() => {
-      this.store(registers);
+      this.store(registers, words);
       set(this.f, this.state, "interpretOne", 1);
       this.f.return(this.address(offset), unused === 0 ? this.budget : i32.add(this.budget, unused));
     });
@@ -212,6 +223,8 @@ class BlockEmitter implements Semantics {
   /** Host address of the group's first byte, where it has been checked. */
   readonly #hosts = new Map<AccessGroup, Local>();
   readonly #dirty: RegisterSet;
+  /** Registers that are in their 32-bit locals: extending is put off until the end of the block, and is never done for what dies before. */
+  #words = 0;
   #index = 0;
   #exit: Label | undefined;
   #condition: Local | undefined;
@@ -235,7 +248,7 @@ class BlockEmitter implements Semantics {
     const block = this.#block;
     if (region.checks(this.#number)) {
       f.branchIf(
-        region.exit(block.offset, this.#dirty, 0),
+        region.exit(block.offset, this.#dirty, 0, 0),
         i32.ltS(budget, region.longest(this.#number)),
       );
     }
@@ -248,7 +261,23 @@ class BlockEmitter implements Semantics {
       this.#dirty.x |= x;
       this.#dirty.f |= floats;
     }
+    this.#extendWords();
     this.#end(edges, labels);
+  }
+
+  /** What lives on at the end of the block goes to its 64-bit local. */
+  #extendWords(): void {
+    const region = this.#region;
+    const live = this.#successors.reduce((all, b) => all | region.flow(b).liveIn.x, 0);
+    const wanted = this.#block.end.kind === "call" ? 0 : live;
+    for (let i = 1; i < 32; i++) {
+      if (this.#words & wanted & (1 << i)) this.f.set(region.x(i), i64.extendI32S(region.word(i)));
+    }
+    this.#words &= ~wanted;
+  }
+
+  get #successors(): readonly number[] {
+    return successorsOf(this.#block);
   }
 
   get #decoded(): Decoded {
@@ -260,7 +289,12 @@ class BlockEmitter implements Semantics {
 
   /** Leaves before the present instruction. */
   #leave(): Label {
-    return (this.#exit ??= this.#region.exit(this.#offset, this.#dirty, this.#block.instructions.length - this.#index));
+    return (this.#exit ??= this.#region.exit(
+      this.#offset,
+      this.#dirty,
+      this.#words,
+      this.#block.instructions.length - this.#index,
+    ));
   }
 
   #end(edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
@@ -296,12 +330,12 @@ class BlockEmitter implements Semantics {
       case "leave":
         return this.#tail(region.address(end.target));
       case "interpret": {
-        region.store(this.#dirty);
+        region.store(this.#dirty, this.#words);
         set(f, region.state, "interpretOne", 1);
         return f.return(region.address(offsets.at(-1)!), region.budget);
       }
       case "return":
-        region.store(this.#dirty);
+        region.store(this.#dirty, this.#words);
         return f.return(this.#jumpTarget!, region.budget);
       case "indirect":
         return this.#tail(this.#jumpTarget!);
@@ -328,16 +362,17 @@ class BlockEmitter implements Semantics {
   #tail(to: Expr): void {
     const { f } = this;
     const { state, budget, nesting, imports } = this.#region;
-    this.#region.store(this.#dirty);
+    this.#region.store(this.#dirty, this.#words);
     const target = f.let(to);
     f.returnCallIndirect(imports.signature, this.#slot(target), [state, target, budget, nesting]);
   }
 
   #outlinedTail(offset: number): Label {
     const dirty = { ...this.#dirty };
+    const words = this.#words;
     const region = this.#region;
     return this.f.outlined(() => {
-      region.store(dirty);
+      region.store(dirty, words);
       const target = this.f.let(region.address(offset));
       this.f.returnCallIndirect(region.imports.signature, this.#slot(target), [
         region.state,
@@ -353,7 +388,7 @@ class BlockEmitter implements Semantics {
     const region = this.#region;
     const { state, budget, nesting, imports } = region;
     const nextOffset = this.#block.offsets.at(-1)!;
-    region.store(this.#dirty);
+    region.store(this.#dirty, this.#words);
     const target = f.let(to);
     f.branchIf(
       f.outlined(() => f.return(target, budget)),
@@ -369,14 +404,15 @@ class BlockEmitter implements Semantics {
     if (next < 0) return f.return(result, budget);
     f.set(region.bank, get(state, "bank"));
     if (!region.checks(next)) {
-      f.branchIf(region.exit(nextOffset, { x: 0, f: 0 }, 0), i32.ltS(budget, region.longest(next)));
+      f.branchIf(region.exit(nextOffset, { x: 0, f: 0 }, 0, 0), i32.ltS(budget, region.longest(next)));
     }
     region.load(region.flow(next).liveIn);
     if (edges[0]! >= 0) f.branch(labels.get(edges[0]!)!);
   }
 
   #read(register: number): Expr {
-    return register === 0 ? i64.const(0) : this.#region.x(register);
+    if (register === 0) return i64.const(0);
+    return this.#words & (1 << register) ? i64.extendI32S(this.#region.word(register)) : this.#region.x(register);
   }
   get rs1(): Expr {
     return this.#read(this.#decoded.rs1);
@@ -396,7 +432,15 @@ class BlockEmitter implements Semantics {
   setRd(value: Operand): void {
     const { rd } = this.#decoded;
     // Expressions have no effects, so that one for x0 need not be emitted.
-    if (rd !== 0) this.f.set(this.#region.x(rd), value);
+    if (rd === 0) return;
+    const word = asWord(toExpr("i64", value));
+    if (word !== undefined) {
+      this.f.set(this.#region.word(rd), word);
+      this.#words |= 1 << rd;
+    } else {
+      this.f.set(this.#region.x(rd), value);
+      this.#words &= ~(1 << rd);
+    }
   }
 
   /** The host address of an access, as base and constant offset; leaves if the TLB doesn't have it. */
@@ -423,16 +467,10 @@ class BlockEmitter implements Semantics {
 
   load(access: MemoryAccess, address: Expr): Expr {
     const [host, offset] = this.#translated(address, sizeOf[access], false);
-    const loads = {
-      i8: i64.load8S,
-      u8: i64.load8U,
-      i16: i64.load16S,
-      u16: i64.load16U,
-      i32: i64.load32S,
-      u32: i64.load32U,
-      i64: i64.load,
-    };
-    return this.f.let(loads[access](host, offset));
+    if (access === "i64") return this.f.let(i64.load(host, offset));
+    if (access === "u32") return this.f.let(i64.load32U(host, offset));
+    const loads = { i8: i32.load8S, u8: i32.load8U, i16: i32.load16S, u16: i32.load16U, i32: i32.load };
+    return i64.extendI32S(this.f.let(loads[access](host, offset)));
   }
 
   store(access: MemoryAccess, address: Expr, value: Expr): void {
@@ -449,7 +487,7 @@ class BlockEmitter implements Semantics {
   readModifyWrite(access: "i32" | "i64", address: Expr, update: (old: Expr) => Expr): Expr {
     const { f } = this;
     const host = this.#aligned(address, sizeOf[access], true);
-    const old = f.let(access === "i32" ? i64.load32S(host) : i64.load(host));
+    const old = access === "i32" ? i64.extendI32S(f.let(i32.load(host))) : f.let(i64.load(host));
     f.store(access === "i32" ? "i64_32" : "i64", host, update(old));
     return old;
   }
@@ -481,7 +519,7 @@ class BlockEmitter implements Semantics {
   fence(): void {}
 
   branch(condition: Expr): void {
-    this.#condition = this.f.let(condition);
+    this.#condition = this.f.let(narrowCondition(condition));
   }
 
   jump(): void {
@@ -634,12 +672,13 @@ class BlockEmitter implements Semantics {
     const code = { write: 1, set: 2, clear: 3 }[operation];
     const old = f.let(call(region.imports.csr, state, number, code, operand, writing ? 1 : 0));
     const dirty = { ...this.#dirty };
+    const words = this.#words;
     const offset = this.#offset;
     f.branchIf(
       f.outlined(() => {
         // Nothing has happened: the interpreter meets the fault again.
         set(f, state, "fault", 0);
-        region.store(dirty);
+        region.store(dirty, words);
         set(f, state, "interpretOne", 1);
         f.return(region.address(offset), i32.add(budget, behind + 1));
       }),
@@ -653,7 +692,7 @@ class BlockEmitter implements Semantics {
       const { x, f: floats } = written(this.#decoded);
       const after = { x: dirty.x | x, f: dirty.f | floats };
       f.branchIf(
-        region.exit(this.#block.offsets[this.#index + 1]!, after, behind),
+        region.exit(this.#block.offsets[this.#index + 1]!, after, this.#words, behind),
         get(state, "attention"),
       );
       this.#floatChecked = false;

@@ -72,7 +72,7 @@ function definePmpCheck(f: FunctionBuilder): void {
       f.set(entry, i32.add(state.base, i32.shl(index, 3)));
       f.set(regionFirst, i64.load(entry, layout.pmpFirst.offset));
       f.set(regionLast, i64.load(entry, layout.pmpLast.offset));
-      // An entry that is off has first > last, so that no byte lies in it.
+      // An entry that is off begins at the last address there is and ends before, so that no byte lies in it.
       f.if(i32.and(i64.leU(regionFirst, pageLast), i64.geU(regionLast, page)), () => {
         f.if(i32.or(i64.gtU(regionFirst, page), i64.ltU(regionLast, pageLast)), () => state.set("pmpUniform", 0));
         f.if(i32.and(i64.leU(regionFirst, last), i64.geU(regionLast, first)), () => {

@@ -527,7 +527,7 @@ function defineUpdatePmp(f: FunctionBuilder, banks: TranslationBanks): void {
     f.set(entry, i32.add(state.base, i32.shl(index, 3)));
     f.set(config, i32.and(i32.shrU(i32.load8U(i32.add(state.base, index), layout.pmpcfg.offset), 3), 3));
     f.set(value, i64.load(entry, layout.pmpaddr.offset));
-    f.set(first, 1);
+    f.set(first, -1);
     f.set(last, 0);
     f.if(config, () => {
       state.set("pmpCount", i32.add(index, 1));

@@ -793,15 +793,12 @@ function cacheOperationIllegal(state: State, bit: number): Expr {
   );
 }
 
-/** Cache management needs permission to read or write; its faults are those of stores. */
+/** Cache management needs permission to read or to write, which implies the former. */
 function cacheManagement(bit: number): SystemHandler {
   return (f, state, parts, labels, _r, s) => {
     illegalIf(f, state, labels, cacheOperationIllegal(state, bit));
-    f.if(i64.eq(call(parts.translation.translate, state.base, s.rs1, access.read), -1), () => {
-      const page = i64.eq(state.get("faultCause"), cause.loadPage);
-      state.set("faultCause", select(page, i64.const(cause.storePage), i64.const(cause.storeAccess)));
-      f.branch(labels.trapAtIp);
-    });
+    f.call(parts.memory.manageBlock, [state.base, s.rs1]);
+    f.branchIf(labels.trapAtIp, state.get("fault"));
   };
 }
 

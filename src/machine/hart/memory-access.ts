@@ -27,6 +27,8 @@ export interface MemoryRoutines {
   readonly codeStore: FunctionReference;
   /** (state, virtual): CBO.ZERO of the 64-byte block. */
   readonly zeroBlock: FunctionReference;
+  /** (state, virtual): whether the block may be managed: sets `fault` if not. */
+  readonly manageBlock: FunctionReference;
 }
 
 /** Stores to a frame of code before it is taken for data. */
@@ -201,6 +203,12 @@ export function defineMemoryRoutines(
       state.fault(select(isRead, i64.const(cause.loadAccess), i64.const(cause.storeAccess)), virtual);
       f.return(0);
     });
+    // Protection is in pieces of four bytes: one may end inside of a doubleword.
+    f.if(
+      isRead,
+      () => pmpForAll(f, state, translation, physical, virtual, size, access.read),
+      () => pmpForAll(f, state, translation, physical, virtual, size, access.write),
+    );
     const at = f.let(hostAddress(map, physical));
     f.if(
       isRead,
@@ -222,15 +230,34 @@ export function defineMemoryRoutines(
     f.push(at);
   });
 
-  const zeroBlock = module.function("zeroBlock", ["i32", "i64"], [], (f) => {
-    const [state, virtual] = [new State(f), f.parameter(1)];
-    const block = f.let(i64.and(virtual, -64));
-    const physical = f.let(call(translation.translate, state.base, block, access.write));
-    const fail = (): void => {
+  /**
+   * The physical address of the block that holds `virtual`, if all of it may be accessed. The faults of cache-block operations are
+   * those of stores, and name the address that the instruction gave.
+   */
+  const translateBlock = (f: FunctionBuilder, state: State, virtual: Local, kind: number): Local => {
+    const physical = f.let(call(translation.translate, state.base, i64.and(virtual, -64), kind));
+    f.if(i64.eq(physical, -1), () => {
+      const page = i32.or(
+        i64.eq(state.get("faultCause"), cause.loadPage),
+        i64.eq(state.get("faultCause"), cause.storePage),
+      );
+      state.set("faultCause", select(page, i64.const(cause.storePage), i64.const(cause.storeAccess)));
       state.set("faultValue", virtual);
       f.return();
-    };
-    f.if(i64.eq(physical, -1), fail);
+    });
+    f.if(i32.eqz(state.get("pmpUniform")), () => {
+      const mode = call(translation.effectivePrivilege, state.base, kind);
+      f.if(i32.eqz(call(translation.pmpCheck, state.base, physical, 64, kind, mode)), () => {
+        state.fault(cause.storeAccess, virtual);
+        f.return();
+      });
+    });
+    return physical;
+  };
+
+  const zeroBlock = module.function("zeroBlock", ["i32", "i64"], [], (f) => {
+    const [state, virtual] = [new State(f), f.parameter(1)];
+    const physical = translateBlock(f, state, virtual, access.write);
     f.if(i32.eqz(inRam(map, physical)), () => {
       state.fault(cause.storeAccess, virtual);
       f.return();
@@ -240,7 +267,11 @@ export function defineMemoryRoutines(
     f.memoryFill(at, 0, 64);
   });
 
-  return { loadSlow, storeSlow, atomicAddress, codeStore, zeroBlock };
+  const manageBlock = module.function("manageBlock", ["i32", "i64"], [], (f) => {
+    translateBlock(f, new State(f), f.parameter(1), access.read);
+  });
+
+  return { loadSlow, storeSlow, atomicAddress, codeStore, zeroBlock, manageBlock };
 }
 
 export function noteLargePage(f: FunctionBuilder, state: State, base: Expr, virtual: Local): void {

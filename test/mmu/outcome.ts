@@ -1,0 +1,171 @@
+/** What an access does, by the model. */
+import { cause } from "#machine/csr-bits.ts";
+import { Fault, MemoryModel, type Registers } from "./model.ts";
+import { codePhysical, device, isLui } from "./scene.ts";
+import type { Use } from "./steps.ts";
+
+export interface DeviceWrite {
+  readonly address: number;
+  readonly size: number;
+  readonly value: bigint;
+}
+
+/** A trap, or the value that a2 (after a fetch: t0) gets. */
+export type Outcome =
+  | { readonly trap: number; readonly value: bigint }
+  | { readonly result: bigint | undefined; readonly device: readonly DeviceWrite[]; readonly wroteTo?: bigint };
+
+/** Device registers read as their own addresses' low bytes. */
+export function deviceValue(address: number, size: number): bigint {
+  let value = 0n;
+  for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt((address + i) & 0xff);
+  return value;
+}
+
+const isDevice = (physical: bigint, size: number): boolean =>
+  physical >= BigInt(device.base) && physical + BigInt(size) <= BigInt(device.base + device.size);
+
+export class Subject {
+  readonly #memory: MemoryModel;
+
+  constructor(memory: MemoryModel) {
+    this.#memory = memory;
+  }
+
+  /** Undefined if it would execute something that the test can't predict. `conditionalFailed` is what SC answered, which is the hart's choice. */
+  access(registers: Registers, use: Use, address: bigint, data: bigint): Outcome | undefined {
+    try {
+      return this.#access(registers, use, address, data);
+    } catch (error) {
+      if (error instanceof Fault) return { trap: error.cause, value: error.value };
+      throw error;
+    }
+  }
+
+  #access(registers: Registers, use: Use, address: bigint, data: bigint): Outcome | undefined {
+    const memory = this.#memory;
+    const { ram } = memory;
+    switch (use.kind) {
+      case "fetch": {
+        const low = this.fetchHalf(registers, address);
+        if ((low & 3) !== 3) return undefined;
+        const word = (low | (this.fetchHalf(registers, BigInt.asUintN(64, address + 2n)) << 16)) >>> 0;
+        return isLui(word) ? { result: BigInt.asUintN(64, BigInt(word & ~0xfff)), device: [] } : undefined;
+      }
+      case "load": {
+        const value = this.#load(registers, address, use.size);
+        return { result: BigInt.asUintN(64, use.signed ? BigInt.asIntN(8 * use.size, value) : value), device: [] };
+      }
+      case "store": {
+        const log: DeviceWrite[] = [];
+        const wroteTo = this.#store(registers, address, use.size, data, log);
+        return { result: undefined, device: log, wroteTo };
+      }
+      case "atomic":
+      case "reserve":
+      case "conditional": {
+        const isRead = use.kind === "reserve";
+        if (address % BigInt(use.size) !== 0n) throw new Fault(isRead ? cause.loadMisaligned : cause.storeMisaligned, address);
+        const physical = memory.place(registers, address, use.size, isRead ? "read" : "write");
+        if (!memory.isRam(physical)) throw new Fault(isRead ? cause.loadAccess : cause.storeAccess, address);
+        const old = BigInt.asUintN(64, BigInt.asIntN(8 * use.size, this.#read(physical, use.size)));
+        if (use.kind === "atomic") this.#write(physical, use.size, data);
+        return use.kind === "conditional"
+          ? { result: undefined, device: [], wroteTo: physical }
+          : { result: old, device: [], ...(isRead ? {} : { wroteTo: physical }) };
+      }
+      case "zero":
+      case "manage": {
+        const kind = use.kind === "zero" ? "write" : "read";
+        const block = address & ~63n;
+        let physical: bigint;
+        try {
+          physical = memory.place(registers, block, 64, kind);
+        } catch (error) {
+          if (!(error instanceof Fault)) throw error;
+          const isPage = error.cause === cause.loadPage || error.cause === cause.storePage;
+          throw new Fault(isPage ? cause.storePage : cause.storeAccess, address);
+        }
+        if (use.kind === "manage") return { result: undefined, device: [] };
+        if (!memory.isRam(physical)) throw new Fault(cause.storeAccess, address);
+        for (let i = 0; i < 64; i += 8) ram.setBigUint64(memory.offset(physical) + i, 0n, true);
+        return { result: undefined, device: [], wroteTo: physical };
+      }
+    }
+  }
+
+  /** Instructions are fetched in parcels of 16 bits. */
+  fetchHalf(registers: Registers, address: bigint): number {
+    const physical = this.#memory.place(registers, address, 2, "execute");
+    if (!this.#memory.isRam(physical)) throw new Fault(cause.instructionAccess, address);
+    return this.#memory.ram.getUint16(this.#memory.offset(physical), true);
+  }
+
+  /** The four bytes of the test's instruction at this address; its trap if they can't be fetched. */
+  fetchCode(registers: Registers, pc: bigint): Outcome | undefined {
+    try {
+      this.fetchHalf(registers, pc);
+      this.fetchHalf(registers, pc + 2n);
+      return undefined;
+    } catch (error) {
+      if (error instanceof Fault) return { trap: error.cause, value: error.value };
+      throw error;
+    }
+  }
+
+  #load(registers: Registers, address: bigint, size: number): bigint {
+    if (!crossesPage(address, size)) return this.#loadPart(registers, address, size);
+    // What crosses a page is read by bytes.
+    let value = 0n;
+    for (let i = 0; i < size; i++) value |= this.#loadPart(registers, BigInt.asUintN(64, address + BigInt(i)), 1) << BigInt(8 * i);
+    return value;
+  }
+
+  #loadPart(registers: Registers, address: bigint, size: number): bigint {
+    const physical = this.#memory.place(registers, address, size, "read");
+    if (this.#memory.isRam(physical)) return this.#read(physical, size);
+    if (!isDevice(physical, size) || physical % BigInt(size) !== 0n) throw new Fault(cause.loadAccess, address);
+    return deviceValue(Number(physical), size);
+  }
+
+  /** Yields where the first byte went. */
+  #store(registers: Registers, address: bigint, size: number, data: bigint, log: DeviceWrite[]): bigint {
+    if (!crossesPage(address, size)) return this.#storePart(registers, address, size, data, log);
+    // Nothing is written before both pages are known to be there; then it is written by bytes.
+    const first = this.#memory.place(registers, address, 1, "write");
+    this.#memory.place(registers, BigInt.asUintN(64, address + BigInt(size - 1)) & ~4095n, 1, "write");
+    for (let i = 0; i < size; i++) {
+      this.#storePart(registers, BigInt.asUintN(64, address + BigInt(i)), 1, data >> BigInt(8 * i), log);
+    }
+    return first;
+  }
+
+  #storePart(registers: Registers, address: bigint, size: number, data: bigint, log: DeviceWrite[]): bigint {
+    const physical = this.#memory.place(registers, address, size, "write");
+    if (this.#memory.isRam(physical)) this.#write(physical, size, data);
+    else {
+      if (!isDevice(physical, size) || physical % BigInt(size) !== 0n) throw new Fault(cause.storeAccess, address);
+      log.push({ address: Number(physical), size, value: BigInt.asUintN(8 * size, data) });
+    }
+    return physical;
+  }
+
+  #read(physical: bigint, size: number): bigint {
+    let value = 0n;
+    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.#memory.ram.getUint8(this.#memory.offset(physical) + i));
+    return value;
+  }
+
+  #write(physical: bigint, size: number, data: bigint): void {
+    for (let i = 0; i < size; i++) this.#memory.ram.setUint8(this.#memory.offset(physical) + i, Number((data >> BigInt(8 * i)) & 0xffn));
+  }
+
+  /** What SC writes, if the hart says that it did. */
+  writeConditional(physical: bigint, size: number, data: bigint): void {
+    this.#write(physical, size, data);
+  }
+}
+
+export const crossesPage = (address: bigint, size: number): boolean => Number(address & 4095n) + size > 4096;
+
+export const isTableOrCode = (physical: bigint): boolean => physical - BigInt(codePhysical) < 100n * 4096n;

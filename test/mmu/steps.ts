@@ -1,0 +1,97 @@
+/** What a test does to a machine whose page tables are a scene: accesses, and changes of the tables with the fence that they need. */
+import type { Random } from "../kit/random.ts";
+import type { Registers } from "./model.ts";
+import { randomAddress, randomLeaf, randomRegisters, type Scene } from "./scene.ts";
+
+/** How an instruction uses the address in a0. Data is in a1, the result in a2. */
+export type Use =
+  | { readonly kind: "load" | "store" | "atomic" | "reserve" | "conditional"; readonly size: number; readonly signed?: boolean }
+  | { readonly kind: "zero" | "manage" | "fetch" };
+
+export const uses: Readonly<Record<string, Use>> = {
+  "lb a2, 0(a0)": { kind: "load", size: 1, signed: true },
+  "lbu a2, 0(a0)": { kind: "load", size: 1 },
+  "lh a2, 0(a0)": { kind: "load", size: 2, signed: true },
+  "lhu a2, 0(a0)": { kind: "load", size: 2 },
+  "lw a2, 0(a0)": { kind: "load", size: 4, signed: true },
+  "lwu a2, 0(a0)": { kind: "load", size: 4 },
+  "ld a2, 0(a0)": { kind: "load", size: 8 },
+  "sb a1, 0(a0)": { kind: "store", size: 1 },
+  "sh a1, 0(a0)": { kind: "store", size: 2 },
+  "sw a1, 0(a0)": { kind: "store", size: 4 },
+  "sd a1, 0(a0)": { kind: "store", size: 8 },
+  "amoswap.w a2, a1, (a0)": { kind: "atomic", size: 4 },
+  "amoswap.d a2, a1, (a0)": { kind: "atomic", size: 8 },
+  "lr.w a2, (a0)": { kind: "reserve", size: 4 },
+  "lr.d a2, (a0)": { kind: "reserve", size: 8 },
+  "sc.w a2, a1, (a0)": { kind: "conditional", size: 4 },
+  "sc.d a2, a1, (a0)": { kind: "conditional", size: 8 },
+  "cbo.zero (a0)": { kind: "zero" },
+  "cbo.clean (a0)": { kind: "manage" },
+  "cbo.flush (a0)": { kind: "manage" },
+  "cbo.inval (a0)": { kind: "manage" },
+  /** A jump to a0. */
+  fetch: { kind: "fetch" },
+};
+
+export interface AccessStep {
+  readonly type: "access";
+  readonly text: string;
+  readonly space: number;
+  readonly registers: Registers;
+  readonly address: bigint;
+  readonly data: bigint;
+}
+
+export interface EditStep {
+  readonly type: "edit";
+  readonly space: number;
+  /** Physical address of the leaf entry, and what it becomes. */
+  readonly entry: number;
+  readonly pte: bigint;
+  /** For SFENCE.VMA: an address of the page, and the address space; absent for x0. */
+  readonly address?: bigint;
+  readonly asid?: number;
+}
+
+export type Step = AccessStep | EditStep;
+
+const weighted = [...Object.keys(uses), "ld a2, 0(a0)", "sd a1, 0(a0)", "sw a1, 0(a0)", "fetch", "fetch", "fetch"];
+
+export function randomSteps(scene: Scene, count: number, random: Random): Step[] {
+  const environment = (): Pick<Registers, "adue" | "pbmte"> => ({ adue: random.oneIn(2), pbmte: random.oneIn(2) });
+  // It changes seldom, since that empties the TLB.
+  let current = environment();
+  const steps: Step[] = [];
+  // Addresses come back, so that what the TLB holds is used.
+  const recent: bigint[][] = scene.spaces.map(() => []);
+  while (steps.length < count) {
+    const space = random.below(scene.spaces.length);
+    const { mappings, asid } = scene.spaces[space]!;
+    if (random.oneIn(40)) current = environment();
+    if (random.oneIn(8) && mappings.length > 0) {
+      const { virtual, level, entry } = random.pick(mappings);
+      const within = random.u64() & ((1n << BigInt(12 + 9 * level)) - 1n);
+      steps.push({
+        type: "edit",
+        space,
+        entry,
+        pte: randomLeaf(level, scene.hotFrames, random),
+        ...(random.oneIn(4) ? {} : { address: virtual + within }),
+        ...(random.oneIn(2) ? {} : { asid }),
+      });
+    } else {
+      const text = random.pick(weighted);
+      const known = recent[space]!;
+      let address = known.length > 0 && random.oneIn(2) ? random.pick(known) : randomAddress(scene, space, random);
+      const use = uses[text]!;
+      if ("size" in use && (!random.oneIn(10) && (use.kind !== "load" && use.kind !== "store" || random.oneIn(2)))) address &= ~BigInt(use.size - 1);
+      if (use.kind === "fetch") address = (address & ~3n) | 2n;
+      known.push(address);
+      if (known.length > 12) known.shift();
+      const registers = { ...randomRegisters(scene.spaces[space]!, scene.pmp, random), ...current };
+      steps.push({ type: "access", text, space, registers, address, data: random.u64() });
+    }
+  }
+  return steps;
+}

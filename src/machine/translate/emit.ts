@@ -102,6 +102,7 @@ class RegionEmitter {
   readonly #words: (Local | undefined)[] = [];
   #flows: readonly BlockFlow[] = [];
   #longest: readonly number[] = [];
+  readonly #position: number[] = [];
   #checked = new Set<number>();
 
   constructor(f: FunctionBuilder, region: Region, imports: RegionImports) {
@@ -134,13 +135,11 @@ class RegionEmitter {
     const { blocks } = this.region;
     const successors = blocks.map(successorsOf);
     const shape = structure({ successors, entries: [0] });
-    this.#flows = analyze(blocks, successors, shape.order);
+    shape.order.forEach((b, i) => (this.#position[b] = i));
+    this.#flows = analyze(blocks, successors, shape.order, (from, to) => this.goesBack(from, to));
     // Where the budget is checked: the entry, loop headers, and every block that an edge goes back to.
     this.#checked.add(0);
-    const position = new Map(shape.order.map((b, i) => [b, i]));
-    for (const b of shape.order) {
-      for (const s of successors[b]!) if (position.get(s)! <= position.get(b)!) this.#checked.add(s);
-    }
+    for (const b of shape.order) for (const s of successors[b]!) if (this.goesBack(b, s)) this.#checked.add(s);
     this.#longest = longestPaths(blocks, successors, shape.order, this.#checked);
 
     f.set(this.bank, get(this.state, "bank"));
@@ -173,6 +172,10 @@ class RegionEmitter {
       }
     }
     f.unreachable();
+  }
+
+  goesBack(from: number, to: number): boolean {
+    return this.#position[to]! <= this.#position[from]!;
   }
 
   flow(block: number): BlockFlow {
@@ -239,6 +242,7 @@ class BlockEmitter implements Semantics {
     this.#number = number;
     this.#groups = accessGroups(block);
     this.#dirty = { ...region.flow(number).dirtyIn };
+    this.#words = region.flow(number).wordsIn;
   }
 
   emit(edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
@@ -248,7 +252,7 @@ class BlockEmitter implements Semantics {
     const block = this.#block;
     if (region.checks(this.#number)) {
       f.branchIf(
-        region.exit(block.offset, this.#dirty, 0, 0),
+        region.exit(block.offset, this.#dirty, this.#words, 0),
         i32.ltS(budget, region.longest(this.#number)),
       );
     }
@@ -261,19 +265,34 @@ class BlockEmitter implements Semantics {
       this.#dirty.x |= x;
       this.#dirty.f |= floats;
     }
-    this.#extendWords();
+    this.#handOver();
     this.#end(edges, labels);
   }
 
-  /** What lives on at the end of the block goes to its 64-bit local. */
-  #extendWords(): void {
+  /** Registers go to the locals, of 64 bits or of 32, in which the blocks that follow expect them. */
+  #handOver(): void {
+    if (this.#block.end.kind === "call") return;
     const region = this.#region;
-    const live = this.#successors.reduce((all, b) => all | region.flow(b).liveIn.x, 0);
-    const wanted = this.#block.end.kind === "call" ? 0 : live;
-    for (let i = 1; i < 32; i++) {
-      if (this.#words & wanted & (1 << i)) this.f.set(region.x(i), i64.extendI32S(region.word(i)));
+    let wide = 0;
+    let words = 0;
+    for (const b of this.#successors) {
+      const { liveIn, wordsIn } = region.flow(b);
+      wide |= liveIn.x & ~wordsIn;
+      words |= liveIn.x & wordsIn;
     }
-    this.#words &= ~wanted;
+    for (let i = 1; i < 32; i++) {
+      const bit = 1 << i;
+      if (this.#words & wide & bit) this.f.set(region.x(i), i64.extendI32S(region.word(i)));
+      if (~this.#words & words & bit) this.f.set(region.word(i), i32.wrap(region.x(i)));
+    }
+  }
+
+  /** What a loop doesn't read again is stored where it goes back. */
+  #leftBehind(successor: number): RegisterSet {
+    const region = this.#region;
+    if (!region.goesBack(this.#number, successor)) return { x: 0, f: 0 };
+    const { readIn } = region.flow(successor);
+    return { x: this.#dirty.x & ~readIn.x, f: this.#dirty.f & ~readIn.f };
   }
 
   get #successors(): readonly number[] {
@@ -301,22 +320,33 @@ class BlockEmitter implements Semantics {
     const { f } = this;
     const region = this.#region;
     const { end, offsets } = this.#block;
-    const go = (edge: number): void => {
+    const go = (edge: number, to: number): void => {
+      region.store(this.#leftBehind(to), this.#words);
       if (edge >= 0) f.branch(labels.get(edge)!);
+    };
+    const goIf = (edge: number, to: number, condition: Expr): void => {
+      const { x, f: floats } = this.#leftBehind(to);
+      if ((x | floats) === 0) return f.branchIf(labels.get(edge)!, condition);
+      f.if(condition, () => go(edge, to));
     };
     switch (end.kind) {
       case "jump":
-        return go(edges[0]!);
+        return go(edges[0]!, end.target);
       case "branch": {
         const taken = this.#condition!;
         if (end.taken >= 0 && end.notTaken >= 0) {
           const [yes, no] = edges as [number, number];
-          if (yes === ARM) f.openIf(taken);
-          else if (no === ARM) f.openIf(i32.eqz(taken));
-          else if (yes >= 0) {
-            f.branchIf(labels.get(yes)!, taken);
-            go(no);
-          } else if (no >= 0) f.branchIf(labels.get(no)!, i32.eqz(taken));
+          // Where no code of ours can stand on an edge, what it leaves behind is stored before: no harm on the other.
+          if (yes === ARM || no === ARM) {
+            for (const to of [end.taken, end.notTaken]) region.store(this.#leftBehind(to), this.#words);
+            f.openIf(yes === ARM ? taken : i32.eqz(taken));
+          } else if (yes >= 0) {
+            goIf(yes, end.taken, taken);
+            go(no, end.notTaken);
+          } else if (no >= 0) {
+            goIf(no, end.notTaken, i32.eqz(taken));
+            go(yes, end.taken);
+          } else go(yes, end.taken);
           return;
         }
         const decoded = this.#block.instructions.at(-1)!;
@@ -325,7 +355,7 @@ class BlockEmitter implements Semantics {
         if (end.taken < 0) f.branchIf(away(takenOffset), taken);
         else f.branchIf(away(offsets.at(-1)!), i32.eqz(taken));
         if (end.taken < 0 && end.notTaken < 0) return this.#tail(region.address(offsets.at(-1)!));
-        return go(edges[0]!);
+        return go(edges[0]!, end.taken < 0 ? end.notTaken : end.taken);
       }
       case "leave":
         return this.#tail(region.address(end.target));

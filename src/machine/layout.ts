@@ -117,6 +117,10 @@ const fieldSpecs = {
 
 export type FieldName = keyof typeof fieldSpecs;
 
+const fieldNames = Object.keys(fieldSpecs) as FieldName[];
+/** What decides how a run goes on. */
+export const architecturalFields: readonly FieldName[] = fieldNames.slice(0, fieldNames.indexOf("bank"));
+
 export interface Field {
   readonly offset: number;
   readonly type: FieldType;

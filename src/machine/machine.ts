@@ -2,7 +2,6 @@
  * A machine: memory, a hart, a bus for devices, clocks, and the loop that runs the hart in slices. What devices there are and what
  * firmware says is its platform's matter.
  */
-import { assert } from "#base/assert.ts";
 import type { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
 import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
@@ -12,7 +11,7 @@ import { DeviceBus } from "./device-bus.ts";
 import { instantiateHart, HartState, type HartInstance } from "./hart.ts";
 import { ExitReason } from "./hart/interpreter.ts";
 import { Inputs, type Arrival, type Outside } from "./inputs.ts";
-import { layout, memoryMap, type FieldName, type MemoryMap } from "./layout.ts";
+import { architecturalFields, layout, memoryMap, type FieldName, type MemoryMap } from "./layout.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import { machineStats, TierTimes, type MachineStats } from "./stats.ts";
 import { Timers, type Timer } from "./timers.ts";
@@ -173,7 +172,7 @@ export class Machine {
 
   /** The hart as after power-on: M-mode, and all else zero. */
   resetHart(): void {
-    for (const name of architecturalFields()) {
+    for (const name of architecturalFields.filter((field) => !KEPT_OVER_RESET.includes(field))) {
       for (let index = 0; index < layout[name].count; index++) this.state.set(name, 0, index);
     }
     this.state.set("privilege", 3);
@@ -370,13 +369,6 @@ export class Machine {
   }
 }
 
-function* architecturalFields(): Generator<FieldName> {
-  for (const name of Object.keys(layout) as FieldName[]) {
-    if (name === "bank") return;
-    if (!KEPT_OVER_RESET.includes(name)) yield name;
-  }
-  assert(false, "the layout has lost the field at which the architectural state ends");
-}
 
 /** wasm's own limit. */
 const MAX_PAGES = 65536;

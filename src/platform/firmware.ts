@@ -55,6 +55,8 @@ export class Firmware implements SbiPlatform {
     state.set("medeleg", DELEGATED_EXCEPTIONS);
     state.set("mideleg", DELEGATED_INTERRUPTS);
     state.set("mcounteren", COUNTERS);
+    // Linux's vDSO reads the time in U-mode, and leaves it to firmware to allow that.
+    state.set("scounteren", COUNTERS);
     state.set("menvcfg", ENVIRONMENT);
     state.set("pmpaddr", PMP_EVERYTHING.address);
     state.set("pmpcfg", PMP_EVERYTHING.config);

@@ -226,6 +226,7 @@ export interface MemoryMap {
   readonly banks: number;
   readonly counters: number;
   readonly requests: number;
+  readonly edges: number;
   readonly heads: number;
   readonly regions: number;
   readonly predecode: number;
@@ -243,6 +244,8 @@ export const counterCount = 1 << 16;
  * addresses, 0 for none), the head's own in the middle. All i32.
  */
 export const request = { head: 0, kind: 4, privilege: 8, frames: 16, reach: 8, size: 96, count: 1024 } as const;
+/** Where indirect jumps went: host address of the jump (i32), distance of the target from it (i32). Open-addressed, with bounded probing. */
+export const edge = { size: 8, count: 1 << 13, probes: 8 } as const;
 /** Open-addressed table of region heads: host address of the code (i32), region record (i32). */
 export const headCount = 1 << 17;
 /** Space for region records (see translate/regions.ts). */
@@ -265,6 +268,7 @@ export function memoryMap(ramSize: number, options: { predecodedPages?: number }
     banks: take(bank.size * bank.count, 65536),
     counters: take(counterCount * 4),
     requests: take(request.count * request.size),
+    edges: take(edge.count * edge.size),
     heads: take(headCount * 8),
     regions: take(regionBytes),
     predecode: take(predecoded.size * (options.predecodedPages ?? 4096)),

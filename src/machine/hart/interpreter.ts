@@ -16,7 +16,7 @@ import type {
   SystemOperation,
 } from "#riscv/semantics.ts";
 import { cause, envcfg, privilege, status } from "../csr-bits.ts";
-import { bank, counterCount, layout, predecoded, request } from "../layout.ts";
+import { bank, counterCount, edge, layout, predecoded, request } from "../layout.ts";
 import { access, type AddressTranslation } from "./address-translation.ts";
 import type { Csrs } from "./csrs.ts";
 import { entryField, firstInstruction, handler, type Decoder } from "./decode.ts";
@@ -102,6 +102,27 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     }
   });
 
+  /** (host address of an indirect jump, distance to its target): remembers the pair, for the translator. */
+  const noteEdge = module.function("noteEdge", ["i32", "i32"], [], (f) => {
+    const [host, distance] = [f.parameter(0), f.parameter(1)];
+    const slot = f.local("i32");
+    const hash = f.let(i32.mul(i32.add(i32.mul(host, 31), distance), 0x9e3779b1 | 0));
+    f.set(hash, i32.shrU(hash, 32 - Math.log2(edge.count)));
+    const probes = f.let(i32.const(edge.probes));
+    f.loop((next) => {
+      f.set(slot, i32.add(i32.shl(i32.and(hash, edge.count - 1), 3), map.edges));
+      f.if(i32.eqz(i32.load(slot)), () => {
+        f.store("i32", slot, host);
+        f.store("i32", slot, distance, 4);
+        f.return();
+      });
+      f.if(i32.and(i32.eq(i32.load(slot), host), i32.eq(i32.load(slot, 4), distance)), () => f.return());
+      f.set(hash, i32.add(hash, 1));
+      f.set(probes, i32.sub(probes, 1));
+      f.branchIf(next, probes);
+    });
+  });
+
   /**
    * (state, pc, budget, nesting, stop) → (pc, budget). Returns when a jump or a region comes to the pc `stop`; or with the pc -1, the true one and the
    * exit reason in the state.
@@ -148,6 +169,9 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
 
     f.set(bankBase, state.get("bank"));
     f.set(bypass, -1);
+    // A callee of translated code counts as called.
+    f.set(profile, i64.ne(stop, -1));
+    f.set(kind, jumpKind.call);
 
     f.loop((fetch) => {
       // Here pc is where to go on, nothing else is known.
@@ -283,6 +307,8 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
               kind,
               profile,
               target,
+              noteEdge,
+              code,
             });
             instructions[i - firstInstruction]!.semantics(semantics);
             semantics.end();
@@ -399,6 +425,9 @@ interface Registers {
   readonly kind: Local;
   readonly profile: Local;
   readonly target: Local;
+  /** Host address of the page that ip is in. */
+  readonly code: Local;
+  readonly noteEdge: FunctionReference;
 }
 
 /** Where a compile request comes from. */
@@ -648,6 +677,10 @@ class InterpretedSemantics implements Semantics {
         jumpKind.call,
       ),
     );
+    f.if(i32.and(i32.eq(kind, jumpKind.indirect), i32.ne(ipLimit, 0)), () => {
+      const host = i32.add(this.#r.code, i32.shrU(i32.sub(ip, ipBase), 2));
+      f.call(this.#r.noteEdge, [host, i32.wrap(i64.sub(pc, this.pc))]);
+    });
     f.if(i32.and(i64.ltU(i64.sub(pc, pcBase), 4096), i32.ne(ipLimit, 0)), () => {
       f.set(ip, i32.add(ipBase, i32.shl(i32.and(i32.wrap(pc), 4094), 2)));
       f.branch(this.#labels.profiled);

@@ -2,9 +2,9 @@
 import { ModuleBuilder } from "#wasm/module.ts";
 import type { FunctionReference } from "#wasm/expression.ts";
 import { buildHartProgram, type HartProgram, type HartProgramOptions } from "../hart/hart-program.ts";
-import type { MemoryMap } from "../layout.ts";
+import { edge, type MemoryMap } from "../layout.ts";
 import { emitRegion, type RegionImports } from "./emit.ts";
-import { CodeReader, formRegion, type Region, type RegionRequest } from "./region.ts";
+import { CodeReader, formRegion, type Edges, type Region, type RegionRequest } from "./region.ts";
 
 export interface CompiledRegion {
   readonly head: number;
@@ -51,8 +51,9 @@ export class RegionCompiler {
       fusedMultiplyAdd: this.#options.fusedMultiplyAdd,
     };
     const regions: CompiledRegion[] = [];
+    const edges = this.#edges();
     for (const request of requests) {
-      const region = formRegion(this.#memory, request);
+      const region = formRegion(this.#memory, request, edges);
       if (region.blocks.length === 0) continue;
       const f = module.function(`r${request.head.toString(16)}`, imports.signature.parameters, imports.signature.results);
       emitRegion(f, region, imports);
@@ -60,6 +61,20 @@ export class RegionCompiler {
       regions.push(this.#describe(region));
     }
     return { bytes: module.encode(), regions };
+  }
+
+  /** What the interpreter saw of indirect jumps so far. */
+  #edges(): Edges {
+    const entries = new Int32Array(this.#memory, this.#map.edges, edge.count * 2);
+    const edges = new Map<number, number[]>();
+    for (let i = 0; i < entries.length; i += 2) {
+      const host = entries[i]! >>> 0;
+      if (host === 0) continue;
+      const distances = edges.get(host);
+      if (distances === undefined) edges.set(host, [entries[i + 1]!]);
+      else distances.push(entries[i + 1]!);
+    }
+    return edges;
   }
 
   #describe(region: Region): CompiledRegion {

@@ -62,6 +62,8 @@ function successorsOf({ end }: Block): number[] {
       return [end.taken, end.notTaken].filter((target) => target >= 0);
     case "call":
       return end.next >= 0 ? [end.next] : [];
+    case "switch":
+      return [...end.targets];
     default:
       return [];
   }
@@ -369,6 +371,8 @@ class BlockEmitter implements Semantics {
         return f.return(this.#jumpTarget!, region.budget);
       case "indirect":
         return this.#tail(this.#jumpTarget!);
+      case "switch":
+        return this.#switch(end.targets, end.offsets, edges, labels);
       case "call":
         return this.#call(end.target === undefined ? this.#jumpTarget! : region.address(end.target), end.next, edges, labels);
     }
@@ -397,13 +401,44 @@ class BlockEmitter implements Semantics {
     f.returnCallIndirect(imports.signature, this.#slot(target), [state, target, budget, nesting]);
   }
 
-  #outlinedTail(offset: number): Label {
+  /** To an indirect jump's known targets; elsewhere by way of the jump cache. */
+  #switch(targets: readonly number[], offsets: readonly number[], edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
+    const { f } = this;
+    const region = this.#region;
+    const target = this.#jumpTarget!;
+    const elsewhere = this.#outlinedTail(target);
+    for (const to of targets) region.store(this.#leftBehind(to), this.#words);
+    const isAt = (i: number): Expr => i64.eq(target, region.address(offsets[i]!));
+    if (targets.length === 1) {
+      f.branchIf(elsewhere, i32.eqz(isAt(0)));
+      if (edges[0]! >= 0) f.branch(labels.get(edges[0]!)!);
+      return;
+    }
+    if (targets.length === 2) {
+      f.branchIf(elsewhere, i32.eqz(i32.or(isAt(0), isAt(1))));
+      const [first, second] = edges as [number, number];
+      if (first === ARM || second === ARM) f.openIf(isAt(first === ARM ? 0 : 1));
+      else {
+        if (first >= 0) f.branchIf(labels.get(first)!, isAt(0));
+        if (second >= 0) f.branchIf(labels.get(second)!, isAt(1));
+      }
+      return;
+    }
+    const halfwords = (offsets.at(-1)! - offsets[0]!) / 2 + 1;
+    const table: Label[] = new Array(halfwords).fill(elsewhere);
+    offsets.forEach((offset, i) => (table[(offset - offsets[0]!) / 2] = labels.get(edges[i]!)!));
+    const distance = f.let(i64.sub(target, region.address(offsets[0]!)));
+    f.branchIf(elsewhere, i64.geU(distance, halfwords * 2));
+    f.branchTable(i32.wrap(i64.shrU(distance, 1)), table, elsewhere);
+  }
+
+  #outlinedTail(to: number | Local): Label {
     const dirty = { ...this.#dirty };
     const words = this.#words;
     const region = this.#region;
     return this.f.outlined(() => {
       region.store(dirty, words);
-      const target = this.f.let(region.address(offset));
+      const target = typeof to === "number" ? this.f.let(region.address(to)) : to;
       this.f.returnCallIndirect(region.imports.signature, this.#slot(target), [
         region.state,
         target,

@@ -28,6 +28,8 @@ export type BlockEnd =
   /** Leaves by a register: a return, or an indirect jump. */
   | { readonly kind: "return" }
   | { readonly kind: "indirect" }
+  /** An indirect jump that was seen to go to these blocks, at these offsets; it may go elsewhere. */
+  | { readonly kind: "switch"; readonly targets: readonly number[]; readonly offsets: readonly number[] }
   /** The interpreter must execute the instruction that would follow. */
   | { readonly kind: "interpret" };
 
@@ -119,7 +121,13 @@ function farTarget(previous: Site | undefined, site: Site): number | undefined {
   return (previous.offset + previous.decoded.imm + site.decoded.imm) & ~1;
 }
 
-export function formRegion(memory: ArrayBufferLike, wanted: RegionRequest): Region {
+/** Distances to the targets of an indirect jump, by the jump's host address. */
+export type Edges = ReadonlyMap<number, readonly number[]>;
+
+/** A jump to more places than this, or over a wider range of bytes, stays indirect. */
+const switchLimit = { targets: 256, range: 4096 };
+
+export function formRegion(memory: ArrayBufferLike, wanted: RegionRequest, edges: Edges): Region {
   const reader = new CodeReader(memory, wanted);
   const sites = new Map<number, Site>();
   const leaders = new Set<number>();
@@ -160,6 +168,7 @@ export function formRegion(memory: ArrayBufferLike, wanted: RegionRequest): Regi
       if (flow === "jump-register") {
         if (context !== 0 && isReturn(decoded)) leader(contexts[context]!.parent, contexts[context]!.continuation);
         else if (decoded.rd !== 0) leader(context, next);
+        else if (!isReturn(decoded)) for (const distance of edges.get(reader.host(offset)) ?? []) leader(context, offset + distance);
         break;
       }
       previous = site;
@@ -167,7 +176,7 @@ export function formRegion(memory: ArrayBufferLike, wanted: RegionRequest): Regi
       if (leaders.has(key(context, offset))) break;
     }
   }
-  return cut(wanted, reader, sites, leaders, contexts);
+  return cut(wanted, reader, sites, leaders, contexts, edges);
 }
 
 /** A callee that calls nothing, leaves ra alone and returns by it. */
@@ -207,6 +216,7 @@ function cut(
   sites: ReadonlyMap<number, Site>,
   leaders: ReadonlySet<number>,
   contexts: readonly InlineContext[],
+  edges: Edges,
 ): Region {
   const starts = [...leaders].filter((id) => sites.has(id));
   const index = new Map(starts.map((id, i) => [id, i]));
@@ -245,7 +255,15 @@ function cut(
           return follow(parent, continuation);
         }
         if (site.decoded.rd !== 0) return done({ kind: "call", target: undefined, next: find(context, next) });
-        return done({ kind: "indirect" });
+        const targets = (edges.get(reader.host(site.offset)) ?? [])
+          .map((distance) => site.offset + distance)
+          .filter((to) => find(context, to) >= 0)
+          .sort((a, b) => a - b);
+        const range = targets.length === 0 ? 0 : targets.at(-1)! - targets[0]!;
+        if (targets.length === 0 || targets.length > switchLimit.targets || range > switchLimit.range) {
+          return done({ kind: "indirect" });
+        }
+        return done({ kind: "switch", targets: targets.map((to) => find(context, to)), offsets: targets });
       }
       const following = sites.get(key(context, next));
       if (following === undefined) return done({ kind: "interpret" });

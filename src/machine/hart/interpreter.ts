@@ -258,7 +258,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       f.set(bankBase, state.get("bank"));
       f.set(profile, 0);
       // Nothing retires, but a trap takes one of the slice: a hart whose trap vector faults must come back all the same.
-      f.if(i32.eqz(budget), () => leave(ExitReason.slice));
+      f.if(i32.leS(budget, 0), () => leave(ExitReason.slice));
       f.set(budget, i32.sub(budget, 1));
       state.set("instretTarget", i64.sub(state.get("instretTarget"), 1));
       f.branch(fetch);

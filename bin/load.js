@@ -1,4 +1,23 @@
 // Its own file, since a Node that is too old does not parse it.
+"use strict";
+
+const { enableCompileCache } = require("node:module");
+const { homedir } = require("node:os");
+const { isAbsolute, join } = require("node:path");
+
+/**
+ * Compiled code is kept where the user's caches are: starting takes half as long. The machine's thread, a Node of its own in this,
+ * finds the place in the environment.
+ */
+function keepCompiledCode() {
+  const cache = process.env.XDG_CACHE_HOME;
+  const base = cache !== undefined && isAbsolute(cache) ? cache : join(homedir(), ".cache");
+  process.env.NODE_COMPILE_CACHE ??= join(base, "hostelry", "compiled");
+  // Where that can't be written, it does nothing.
+  enableCompileCache(process.env.NODE_COMPILE_CACHE);
+}
+
 module.exports = function (url) {
+  keepCompiledCode();
   return import(url);
 };

@@ -17,6 +17,9 @@ import { commands, Control, type MachineConfig, type Report, type WorkerData } f
 /** So much input at a time: a device takes it at once, or most of it. */
 const INPUT_CHUNK = 4096;
 
+/** Smaller files may share a buffer with others. */
+const RELEASE_FROM = 1 << 20;
+
 const { config, shared } = workerData as WorkerData;
 const doorbell = new Doorbell(shared.doorbell);
 const control = new Int32Array(shared.control);
@@ -90,6 +93,17 @@ function withoutUndefined<T extends object>(fields: T): { [Key in keyof T]: Excl
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 }
 
+/** Once they are in the guest's memory, the files' own go at once: in `run`, no garbage is collected for long. */
+function boot(board: Board, files: BootFiles): void {
+  board.boot(files);
+  const kernels = [files.firmware, files.kernel].filter((kernel) => kernel !== undefined);
+  const views = kernels.flatMap((kernel) => (kernel.format === "elf" ? kernel.segments.map(({ bytes }) => bytes) : [kernel.bytes]));
+  if (files.initrd !== undefined) views.push(files.initrd);
+  for (const { buffer } of views) {
+    if (buffer instanceof ArrayBuffer && buffer.byteLength >= RELEASE_FROM && !buffer.detached) buffer.transfer(0);
+  }
+}
+
 async function main(): Promise<void> {
   const drives: BlockFile[] = [];
   try {
@@ -108,12 +122,12 @@ async function main(): Promise<void> {
       terminal: config.terminal,
       warn: (message) => report({ kind: "warning", message }),
     });
-    board.boot(files);
+    boot(board, files);
     report({ kind: "started", milliseconds: performance.now() });
     let end = board.run();
     while (end.kind === "reboot") {
       // Read again rather than kept: they would take a tenth of the guest's memory.
-      board.boot(await readBootFiles(config));
+      boot(board, await readBootFiles(config));
       end = board.run();
     }
     report({ kind: "ended", result: { end, stats: board.machine.stats() } });

@@ -51,7 +51,7 @@ export class ConsoleSession {
     this.#tellSize();
   }
 
-  /** Writes what the guest had still to say, and gives back the terminal. */
+  /** Writes what the guest had still to say, and gives back the terminal. Also if it was never started. */
   async close(): Promise<void> {
     await this.#write(this.#machine.output.shift());
     this.#closed = true;

@@ -51,9 +51,7 @@ export async function run(imageName: string | undefined, options: RunOptions, me
     interpreterOnly: options.interpreterOnly ?? false,
     ...(options.seed === undefined ? {} : { seed: options.seed }),
   };
-  messages.line(`${choice.title} on a bare machine: 1 hart, ${formatBytes(options.memory)} of memory`);
-  if (interactive) messages.line("Ctrl-A X leaves, Ctrl-A H helps");
-  return runMachine(config, mode, options, messages);
+  return runMachine(config, mode, choice.title, options, messages);
 }
 
 async function choose(imageName: string | undefined, options: RunOptions, messages: Messages): Promise<BootChoice> {
@@ -86,11 +84,16 @@ function sessionWords(image: boolean, interactive: boolean): string[] {
   return [...size, ...(term !== undefined && /^[\w.+-]+$/.test(term) ? [`hostelry.term=${term}`] : [])];
 }
 
-async function runMachine(config: MachineConfig, mode: ConsoleMode, options: RunOptions, messages: Messages): Promise<number> {
+async function runMachine(config: MachineConfig, mode: ConsoleMode, title: string, options: RunOptions, messages: Messages): Promise<number> {
   let stopping: number | undefined;
+  const began = performance.now();
   const machine = new MachineThread(config, {
     warning: (message) => messages.warn(message),
-    started: (milliseconds) => void (mode === "terminal" || messages.line(`Started in ${formatSeconds(milliseconds)}`)),
+    started: () => {
+      messages.line(`${title} on a bare machine: 1 hart, ${formatBytes(config.memory)} of memory; started in ${formatSeconds(performance.now() - began)}`);
+      if (mode === "terminal") messages.line("Ctrl-A X leaves, Ctrl-A H helps");
+      session.start();
+    },
   });
   const stop = (status: number): void => {
     if (stopping !== undefined) return;
@@ -99,7 +102,6 @@ async function runMachine(config: MachineConfig, mode: ConsoleMode, options: Run
   };
   const session = new ConsoleSession(machine, mode, messages, () => stop(ExitStatus.success));
   const release = handleSignals(machine, session, stop);
-  session.start();
   let result: MachineResult | undefined;
   try {
     result = await machine.result;

@@ -11,7 +11,7 @@ import { DeviceBus } from "./device-bus.ts";
 import { instantiateHart, HartState, type HartInstance } from "./hart.ts";
 import { ExitReason } from "./hart/interpreter.ts";
 import { Inputs, type Arrival, type Outside } from "./inputs.ts";
-import { architecturalFields, layout, memoryMap, type FieldName, type MemoryMap } from "./layout.ts";
+import { architecturalFields, frame, layout, memoryMap, type FieldName, type MemoryMap } from "./layout.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import { machineStats, TierTimes, type MachineStats } from "./stats.ts";
 import { Timers, type Timer } from "./timers.ts";
@@ -376,7 +376,9 @@ const MAX_PAGES = 65536;
 function allocate(map: MemoryMap): WebAssembly.Memory {
   const mib = map.ramSize / 2 ** 20;
   if (map.pages > MAX_PAGES) {
-    const most = Math.floor((map.ramSize - (map.pages - MAX_PAGES) * 65536) / 2 ** 20);
+    // Each frame takes an entry of the table of frames beside itself.
+    const share = 4096 / (4096 + frame.size);
+    const most = Math.floor(((MAX_PAGES - memoryMap(0).pages) * 65536 * share) / 2 ** 20);
     throw new HostelryError("memory-size", `a memory of ${mib}M is more than this machine can have: give at most ${most}M`);
   }
   try {

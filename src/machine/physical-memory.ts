@@ -25,10 +25,11 @@ export class PhysicalMemory implements DmaMemory {
   writable(address: number, length: number): Uint8Array {
     const host = this.#host(address, length);
     const { ram } = this.#map;
-    for (let at = host; at < host + length; at = (at & -4096) + 4096) {
-      const flags = this.#frames.getUint32(((at - ram) >>> 12) * frame.size + frame.flags, true);
-      const inFrame = Math.min((at & -4096) + 4096, host + length) - at;
-      if (flags & frameFlags.code) this.#codeStore(at, inFrame);
+    // Host addresses may have bit 31 set, so no bitwise operators on them.
+    for (let at = host, next; at < host + length; at = next) {
+      const flags = this.#frames.getUint32(Math.floor((at - ram) / 4096) * frame.size + frame.flags, true);
+      next = Math.min(at - (at % 4096) + 4096, host + length);
+      if (flags & frameFlags.code) this.#codeStore(at, next - at);
     }
     return this.#bytes.subarray(host, host + length);
   }

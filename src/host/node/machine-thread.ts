@@ -13,8 +13,8 @@ const OUTPUT_CAPACITY = 256 * 1024;
 const STOP_PATIENCE_MS = 2000;
 
 export interface MachineListener {
-  /** The guest's first instruction is next; `milliseconds` since the thread began. */
-  started?(milliseconds: number): void;
+  /** The guest's first instruction is next. */
+  started(): void;
   warning(message: string): void;
 }
 
@@ -41,7 +41,7 @@ export class MachineThread {
     this.#worker = new Worker(new URL("./machine-worker.ts", import.meta.url), { workerData });
     this.result = new Promise((resolve, reject) => {
       this.#worker.on("message", (report: Report) => {
-        if (report.kind === "started") listener.started?.(report.milliseconds);
+        if (report.kind === "started") listener.started();
         else if (report.kind === "warning") listener.warning(report.message);
         else if (report.kind === "refused") reject(new HostelryError(report.code, report.message));
         else resolve(report.result);

@@ -123,7 +123,7 @@ async function main(): Promise<void> {
       warn: (message) => report({ kind: "warning", message }),
     });
     boot(board, files);
-    report({ kind: "started", milliseconds: performance.now() });
+    report({ kind: "started" });
     let end = board.run();
     while (end.kind === "reboot") {
       // Read again rather than kept: they would take a tenth of the guest's memory.

@@ -356,6 +356,10 @@ const rows: readonly Csr[] = [
   vector(0x305, "mtvec"),
   plain(0x306, "mcounteren", 0xffffffffn),
   environment(0x30a, "menvcfg", menvcfgMask, (c) => {
+    // From now on STIP is the comparator's: what software set there is gone.
+    c.f.if(bits(c.state.get("menvcfg"), envcfg.stce, 1), () =>
+      c.state.set("mip", i64.and(c.state.get("mip"), ~(1n << BigInt(interrupt.supervisorTimer)))),
+    );
     c.f.call(c.flushAll, [c.state.base]);
     c.f.call(c.updateTimer, [c.state.base]);
     attention(c);

@@ -896,7 +896,11 @@ const systemHandlers: Record<SystemOperation, SystemHandler> = {
       f,
       state,
       labels,
-      i32.and(i32.ne(state.get("privilege"), privilege.machine), bits(state.get("mstatus"), status.tw, 1)),
+      // Where there is an S-mode, U-mode may not wait for ever (3.3.3): so not at all.
+      i32.or(
+        i32.eqz(state.get("privilege")),
+        i32.and(i32.ne(state.get("privilege"), privilege.machine), bits(state.get("mstatus"), status.tw, 1)),
+      ),
     );
     const pending = i32.and(
       i32.or(state.low("mip"), i32.atomicLoad(i32.add(state.base, layout.lines.offset))),

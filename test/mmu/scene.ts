@@ -26,6 +26,8 @@ export interface Mapping {
   readonly level: number;
   /** Physical address of the leaf entry. */
   readonly entry: number;
+  /** The same in both address spaces, so that it may be global. */
+  readonly isShared: boolean;
 }
 
 export interface Scene {
@@ -61,7 +63,11 @@ export function buildScene(random: Random): Scene {
   const hotOffsets = Array.from({ length: 5 }, () => random.pick([0, 4, 0x800, 0xff8, 0xffc, random.below(1024) * 4]));
   const builder = new Builder(ram, hotFrames, random);
   const asids = random.pick([[1, 9], [1, 2], [0, 1], [0xffff, 0x7fff]] as const);
-  const spaces = asids.map((asid) => builder.space(random.pick([0, 8, 8, 8, 9, 9, 10] as const), asid));
+  const modes = [0, 8, 8, 8, 9, 9, 10] as const;
+  const first = builder.space(random.pick(modes), asids[0]);
+  // As under Linux: what lies in the upper half is the kernel's, the same for all.
+  const second = random.oneIn(2) ? builder.space(random.pick(modes), asids[1]) : builder.sibling(first, asids[1]);
+  const spaces = [first, second];
   return { ram, spaces, pmp: pmpEntries(hotFrames, hotOffsets, random), hotFrames, hotOffsets };
 }
 
@@ -94,9 +100,29 @@ class Builder {
       const level = this.#random.oneIn(3) ? this.#random.below(levels) : 0;
       const virtual = this.#virtual(levels, level);
       const entry = this.#map(root, levels, virtual, level, () => randomLeaf(level, this.#hotFrames, this.#random));
-      if (entry !== undefined) mappings.push({ virtual, level, entry });
+      if (entry !== undefined) mappings.push({ virtual, level, entry, isShared: false });
     }
     return space;
+  }
+
+  /** A space that shares the tables of the upper half; pages there may be global, but for those in the root, of which each has its own. */
+  sibling(other: AddressSpace, asid: number): AddressSpace {
+    const own = this.space(other.mode, asid);
+    if (other.mode === 0) return own;
+    const levels = other.mode - 5;
+    const isUpper = ({ virtual, level }: Mapping): boolean => virtual >> 63n === 1n && level < levels - 1;
+    const shared = other.mappings.filter(isUpper).map((mapping) => ({ ...mapping, isShared: true }));
+    for (const { entry } of shared) {
+      if (this.#random.oneIn(3)) continue;
+      this.#view.setBigUint64(entry - ramBase, this.#view.getBigUint64(entry - ramBase, true) | global, true);
+    }
+    for (let at = 2048; at < 4096; at += 8) {
+      this.#view.setBigUint64(own.root - ramBase + at, this.#view.getBigUint64(other.root - ramBase + at, true), true);
+    }
+    const separate = (mappings: readonly Mapping[]): Mapping[] => mappings.filter(({ virtual }) => virtual >> 63n === 0n);
+    other.mappings.splice(0, other.mappings.length, ...separate(other.mappings), ...shared);
+    own.mappings.splice(0, own.mappings.length, ...separate(own.mappings), ...shared);
+    return own;
   }
 
   /** Few indexes at each level, so that tables are shared and pages are neighbours. */
@@ -151,12 +177,14 @@ function canonical(virtual: bigint, levels: number): bigint {
 
 const pteOf = (physical: number, flags: number): bigint => (BigInt(physical / 4096) << 10n) | BigInt(flags);
 
-/** A leaf that mostly leads into memory. */
+/** The G bit. */
+export const global = 0x20n;
+
+/** A leaf that mostly leads into memory; never global. */
 export function randomLeaf(level: number, hotFrames: readonly number[], random: Random): bigint {
   let ppn = physicalPage(level, hotFrames, random);
   let flags = random.pick([0x0b, 0x03, 0x07, 0x0f, 0x09, 0x0f, 0x07, 0x05, 0x0d]);
   if (random.oneIn(2)) flags |= 0x10;
-  if (random.oneIn(4)) flags |= 0x20;
   if (!random.oneIn(4)) flags |= 0x40;
   if (!random.oneIn(4)) flags |= 0x80;
   if (random.oneIn(20)) flags &= ~1;

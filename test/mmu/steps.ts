@@ -1,7 +1,7 @@
 /** What a test does to a machine whose page tables are a scene: accesses, and changes of the tables with the fence that they need. */
 import type { Random } from "../kit/random.ts";
 import type { Registers } from "./model.ts";
-import { randomAddress, randomLeaf, randomRegisters, type Scene } from "./scene.ts";
+import { global, randomAddress, randomLeaf, randomRegisters, type AddressSpace, type Mapping, type Scene } from "./scene.ts";
 
 /** How an instruction uses the address in a0. Data is in a1, the result in a2. */
 export type Use =
@@ -63,35 +63,54 @@ export function randomSteps(scene: Scene, count: number, random: Random): Step[]
   // It changes seldom, since that empties the TLB.
   let current = environment();
   const steps: Step[] = [];
-  // Addresses come back, so that what the TLB holds is used.
-  const recent: bigint[][] = scene.spaces.map(() => []);
+  // Accesses come back, so that what the TLB holds is used; some when their page has changed.
+  const recent: AccessStep[] = [];
   while (steps.length < count) {
-    const space = random.below(scene.spaces.length);
-    const { mappings, asid } = scene.spaces[space]!;
     if (random.oneIn(40)) current = environment();
-    if (random.oneIn(8) && mappings.length > 0) {
-      const { virtual, level, entry } = random.pick(mappings);
-      const within = random.u64() & ((1n << BigInt(12 + 9 * level)) - 1n);
-      steps.push({
-        type: "edit",
-        space,
-        entry,
-        pte: randomLeaf(level, scene.hotFrames, random),
-        ...(random.oneIn(4) ? {} : { address: virtual + within }),
-        ...(random.oneIn(2) ? {} : { asid }),
-      });
-    } else {
-      const text = random.pick(weighted);
-      const known = recent[space]!;
-      let address = known.length > 0 && random.oneIn(2) ? random.pick(known) : randomAddress(scene, space, random);
-      const use = uses[text]!;
-      if ("size" in use && (!random.oneIn(10) && (use.kind !== "load" && use.kind !== "store" || random.oneIn(2)))) address &= ~BigInt(use.size - 1);
-      if (use.kind === "fetch") address = (address & ~3n) | 2n;
-      known.push(address);
-      if (known.length > 12) known.shift();
-      const registers = { ...randomRegisters(scene.spaces[space]!, scene.pmp, random), ...current };
-      steps.push({ type: "access", text, space, registers, address, data: random.u64() });
+    const before = recent.length > 0 ? random.pick(recent) : undefined;
+    const mapping = before && mappingOf(scene.spaces[before.space]!, before.address);
+    if (before && mapping && random.oneIn(5)) {
+      steps.push(editOf(scene, before.space, mapping, random), { ...before, registers: { ...before.registers, ...current } });
+      continue;
     }
+    const step = accessOf(scene, current, random, random.oneIn(2) ? before : undefined);
+    steps.push(step);
+    recent.push(step);
+    if (recent.length > 12) recent.shift();
   }
   return steps;
+}
+
+function mappingOf({ mappings }: AddressSpace, address: bigint): Mapping | undefined {
+  return mappings.find(({ virtual, level }) => {
+    const size = 12n + 9n * BigInt(level);
+    return address >> size === virtual >> size;
+  });
+}
+
+/** The fence names any address of the page, and the address space; or not. Where others have the page too, it is for all. */
+function editOf(scene: Scene, space: number, { virtual, level, entry, isShared }: Mapping, random: Random): EditStep {
+  const within = random.u64() & ((1n << BigInt(12 + 9 * level)) - 1n);
+  return {
+    type: "edit",
+    space,
+    entry,
+    pte: randomLeaf(level, scene.hotFrames, random) | (isShared && random.oneIn(2) ? global : 0n),
+    ...(random.oneIn(4) ? {} : { address: virtual + within }),
+    ...(isShared || random.oneIn(2) ? {} : { asid: scene.spaces[space]!.asid }),
+  };
+}
+
+/** At the address of an earlier access, if one is given. */
+function accessOf(scene: Scene, environment: Pick<Registers, "adue" | "pbmte">, random: Random, before?: AccessStep): AccessStep {
+  const text = random.pick(weighted);
+  const use = uses[text]!;
+  const space = before?.space ?? random.below(scene.spaces.length);
+  let address = before?.address ?? randomAddress(scene, space, random);
+  const mustAlign = "size" in use && use.kind !== "load" && use.kind !== "store";
+  if ("size" in use && !random.oneIn(10) && (mustAlign || random.oneIn(2))) address &= ~BigInt(use.size - 1);
+  if (use.kind === "fetch") address = (address & ~3n) | 2n;
+  const registers =
+    before && random.oneIn(2) ? before.registers : randomRegisters(scene.spaces[space]!, scene.pmp, random);
+  return { type: "access", text, space, registers: { ...registers, ...environment }, address, data: random.u64() };
 }

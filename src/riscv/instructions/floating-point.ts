@@ -54,12 +54,14 @@ function signInjection(name: string, funct3: string, format: FloatFormat, sign: 
     `${name}.${format}`,
     "frd, frs1, frs2",
     `00100 ${formatBits[format]} rs2 rs1 ${funct3} rd 1010011`,
-    (s) =>
+    (s) => {
+      s.requireFloat();
       setFloat(
         s,
         format,
         int.or(int.and(first(s, format), rest), int.and(sign(first(s, format), second(s, format)), mask)),
-      ),
+      );
+    },
   );
 }
 

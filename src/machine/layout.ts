@@ -80,8 +80,10 @@ const fieldSpecs = {
   pmpCount: "i32",
   /** Whether the last PMP check holds for the whole page. */
   pmpUniform: "i32",
-  /** Whether the last translation was by a leaf larger than 4 KiB. */
+  /** The last translation's leaf: 0 for 4 KiB, 1 for up to 2 MiB, 2 for 1 GiB, 3 and 4 for larger. */
   walkLarge: "i32",
+  /** Whether it holds in all address spaces. */
+  walkGlobal: "i32",
   /** Set by a routine whose instruction must trap: cause and tval beside. */
   fault: "i32",
   faultCause: "i64",
@@ -104,6 +106,10 @@ const fieldSpecs = {
 
   /** Statistics. */
   tlbMisses: "i64",
+  /** SFENCE.VMA: of all, by address; and banks emptied. */
+  fences: "i64",
+  addressFences: "i64",
+  bankClears: "i64",
   walks: "i64",
   /** Instructions that regions executed. */
   translated: "i64",
@@ -168,7 +174,7 @@ export function count(f: FunctionBuilder, state: Expr, name: FieldName, amount: 
  *   write TLB   the same
  *   exec TLB    tag                       │ predecoded page (i32)   │ -
  *   jump cache  pc (i64)                  │ slot of the function table (i32) │ -
- *   filters     one bit a hashed range: has a large page been cached there; is there code of a region
+ *   filters     one bit a hashed range: has a page of up to 2 MiB been cached there; is there code of a region; has a page of 1 GiB or more
  */
 export const bank = {
   readEntries: 2048,
@@ -181,7 +187,14 @@ export const bank = {
   jump: 5120 * 16,
   largeFilter: 7168 * 16,
   codeFilter: 7168 * 16 + 1024,
+  hugeFilter: 7168 * 16 + 2048,
   filterBytes: 512,
+  /** A bit for each KiB of the tables that holds entries: two i64. */
+  used: 7168 * 16 + 3072,
+  usedShift: 10,
+  /** In a bank that all address spaces share: whether it holds entries that aren't global, and whose (i32 each). */
+  nonGlobal: 7168 * 16 + 3088,
+  nonGlobalAsid: 7168 * 16 + 3092,
   size: 128 * 1024,
   count: 32,
 } as const;

@@ -114,6 +114,7 @@ function defineTranslate(
   const physical = f.local("i64");
   const pageMask = f.local("i64");
   const wanted = f.local("i32");
+  const global = f.local("i64");
 
   const fail = (execute: number, read: number, write: number): void => {
     state.fault(
@@ -137,7 +138,8 @@ function defineTranslate(
   f.if(i32.or(i32.eq(mode, privilege.machine), i64.eqz(i64.shrU(satp, 60))), () => {
     // Physical addresses have 56 bits.
     f.if(i64.ne(i64.shrU(virtual, 56), 0), accessFault);
-    state.set("walkLarge", 1);
+    state.set("walkLarge", 0);
+    state.set("walkGlobal", 1);
     checkPmp(virtual, 1, kind, mode);
     f.return(virtual);
   });
@@ -157,6 +159,8 @@ function defineTranslate(
     checkPmp(address, 8, access.read, privilege.supervisor);
     f.set(host, hostAddress(map, address));
     f.set(entry, i64.atomicLoad(host));
+    // A table that is global makes all below it so.
+    f.set(global, i64.or(global, entry));
     const isWriteOnly = i32.eq(i32.and(i32.wrap(entry), pte.r | pte.w), pte.w);
     f.if(
       i32.or(
@@ -223,7 +227,8 @@ function defineTranslate(
     );
   });
 
-  state.set("walkLarge", i64.ne(pageMask, 4095));
+  state.set("walkLarge", select(level, level, i64.ne(pageMask, 4095)));
+  state.set("walkGlobal", i32.ne(i32.and(i32.wrap(global), pte.g), 0));
   f.set(physical, i64.or(i64.and(virtual, pageMask), table));
   checkPmp(physical, 1, kind, mode);
   f.push(physical);

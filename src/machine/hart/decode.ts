@@ -13,7 +13,7 @@ import { decoderGroups, instructions, type DecoderRow } from "#riscv/table.ts";
 import { cause } from "../csr-bits.ts";
 import { bank, frame, frameFlags, headCount, predecoded } from "../layout.ts";
 import { access, type AddressTranslation } from "./address-translation.ts";
-import { noteLargePage } from "./memory-access.ts";
+import { noteEntry } from "./memory-access.ts";
 import { frameEntry, hostAddress, inRam, State, type Program } from "./program.ts";
 import { tlbEntry, type TranslationBanks } from "./translation-banks.ts";
 
@@ -177,13 +177,15 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
     // Protection finer than a page is asked for at each instruction.
     f.if(i32.eqz(state.get("pmpUniform")), () => f.return(call(fetchCrossing, state.base, pc)));
     const large = f.let(state.get("walkLarge"));
+    const global = f.let(state.get("walkGlobal"));
     const page = f.let(call(predecodedPage, state.base, i32.and(hostAddress(map, physical), -4096)));
     const base = f.let(state.get("bank"));
     const entry = f.let(tlbEntry(base, pc, bank.exec, bank.execEntries));
     f.store("i64", entry, i64.and(pc, -4096));
     f.store("i32", entry, page, 8);
     state.set("walkLarge", large);
-    noteLargePage(f, state, base, pc);
+    state.set("walkGlobal", global);
+    noteEntry(f, state, base, entry, pc);
     f.push(page);
   });
 

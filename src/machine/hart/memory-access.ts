@@ -11,6 +11,7 @@ import { frameEntry, hostAddress, inRam, State, type Program } from "./program.t
 import {
   filterBit,
   filterByte,
+  hugePageShift,
   largePageShift,
   tlbEntry,
   type TranslationBanks,
@@ -110,7 +111,7 @@ export function defineMemoryRoutines(
     const entry = f.let(tlbEntry(base, virtual, table, entries));
     f.store("i64", entry, i64.and(virtual, -4096));
     f.store("i32", entry, i32.sub(at, i32.wrap(virtual)), 8);
-    noteLargePage(f, state, base, virtual);
+    noteEntry(f, state, base, entry, virtual);
   };
 
   const loadSlow = module.function("loadSlow", ["i32", "i64", "i32"], ["i64"], (f) => {
@@ -274,11 +275,34 @@ export function defineMemoryRoutines(
   return { loadSlow, storeSlow, atomicAddress, codeStore, zeroBlock, manageBlock };
 }
 
-export function noteLargePage(f: FunctionBuilder, state: State, base: Expr, virtual: Local): void {
-  f.if(state.get("walkLarge"), () => {
-    const byte = f.let(filterByte(base, virtual, bank.largeFilter, largePageShift));
-    f.store("i32_8", byte, i32.or(i32.load8U(byte), filterBit(virtual, largePageShift)));
-  });
+/** Keeps a bank's books of an entry that was made in it. */
+export function noteEntry(f: FunctionBuilder, state: State, base: Local, entry: Local, virtual: Local): void {
+  noteUsed(f, base, entry);
+  const size = f.let(state.get("walkLarge"));
+  const note = (filter: number, shift: number): void => {
+    const byte = f.let(filterByte(base, virtual, filter, shift));
+    f.store("i32_8", byte, i32.or(i32.load8U(byte), filterBit(virtual, shift)));
+  };
+  f.if(size, () =>
+    f.if(
+      i32.eq(size, 1),
+      () => note(bank.largeFilter, largePageShift),
+      () =>
+        f.if(
+          i32.eq(size, 2),
+          () => note(bank.hugeFilter, hugePageShift),
+          () => f.memoryFill(i32.add(base, bank.hugeFilter), 0xff, 2 * bank.filterBytes),
+        ),
+    ),
+  );
+  f.if(i32.eqz(state.get("walkGlobal")), () => f.store("i32", base, 1, bank.nonGlobal));
+}
+
+/** So that clearing the bank clears this entry. */
+export function noteUsed(f: FunctionBuilder, base: Local, entry: Local): void {
+  const piece = f.let(i32.shrU(i32.sub(entry, base), bank.usedShift));
+  const word = f.let(i32.add(base, i32.shl(i32.shrU(piece, 6), 3)));
+  f.store("i64", word, i64.or(i64.load(word, bank.used), i64.shl(1, i64.extendI32U(piece))), bank.used);
 }
 
 function crossesPage(virtual: Expr, size: Expr): Expr {

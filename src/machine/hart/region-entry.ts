@@ -9,6 +9,7 @@ import { call, i32, i64, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Signature } from "#wasm/function.ts";
 import { bank, frame, frameFlags } from "../layout.ts";
 import type { Decoder } from "./decode.ts";
+import { noteUsed } from "./memory-access.ts";
 import { frameEntry, State, type Program } from "./program.ts";
 import { codePageShift, filterBit, filterByte, jumpEntry, tlbEntry } from "./translation-banks.ts";
 
@@ -59,6 +60,7 @@ export function defineRegionEntry({ module, map }: Program, decoder: Decoder): R
       f.set(page, i32.add(page, regionRecord.pageSize));
       f.branchIf(next, i32.ltU(page, last));
     });
+    noteUsed(f, base, entry);
     f.store("i64", entry, pc);
     f.store("i32", entry, i32.load(record, regionRecord.slot), 8);
     f.push(i32.load(record, regionRecord.slot));

@@ -50,15 +50,32 @@ export function filterBit(virtual: Expr, shift: number): Expr {
 }
 
 export const largePageShift = 21;
+export const hugePageShift = 30;
 export const codePageShift = 12;
 
 export function defineTranslationBanks(program: Program): TranslationBanks {
   const { module, map } = program;
   const bankAt = (index: Expr): Expr => i32.add(i32.shl(index, Math.log2(bank.size)), map.banks);
 
+  /** Only what was used needs clearing: most contexts are short-lived and touch little. */
   const clear = module.function("clearBank", ["i32"], [], (f) => {
-    f.memoryFill(f.parameter(0), 0, bank.size);
-    for (const table of [bank.read, bank.write, bank.exec]) f.store("i64", f.parameter(0), 4096, table);
+    const base = f.parameter(0);
+    const used = f.local("i64");
+    const kib = 1 << bank.usedShift;
+    for (const word of [0, 1]) {
+      f.set(used, i64.load(base, bank.used + 8 * word));
+      f.block((done) =>
+        f.loop((next) => {
+          f.branchIf(done, i64.eqz(used));
+          const piece = i32.add(i32.wrap(i64.ctz(used)), 64 * word);
+          f.memoryFill(i32.add(base, i32.shl(piece, bank.usedShift)), 0, kib);
+          f.set(used, i64.and(used, i64.sub(used, 1)));
+          f.branch(next);
+        }),
+      );
+    }
+    f.memoryFill(i32.add(base, bank.largeFilter), 0, bank.nonGlobal + 4 - bank.largeFilter);
+    for (const table of [bank.read, bank.write, bank.exec]) f.store("i64", base, 4096, table);
   });
 
   const clearJumps = (f: FunctionBuilder, base: Expr): void => {
@@ -79,9 +96,12 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     const asid = bits(satp, 44, 16);
     const usesSum = i32.eq(data, privilege.supervisor);
     const sum = f.let(i32.and(bits(mstatus, status.sum, 1), usesSum));
+    // Without SUM the supervisor sees its own pages only, which are global as a rule: all address spaces share a bank.
+    const shared = f.let(i32.and(i32.and(usesSum, i32.eqz(sum)), i32.eq(current, privilege.supervisor)));
+    const keyAsid = f.let(select(shared, i32.const(0), asid));
     const key = f.let(
       i64.or(
-        i64.or(i64.shl(i64.shrU(satp, 60), 32), i64.extendI32U(i32.shl(asid, 16))),
+        i64.or(i64.shl(i64.shrU(satp, 60), 32), i64.extendI32U(i32.shl(keyAsid, 16))),
         i64.extendI32U(
           i32.or(
             i32.or(i32.or(current, i32.shl(data, 2)), i32.or(i32.shl(sum, 4), i32.shl(bits(mstatus, status.mxr, 1), 5))),
@@ -91,15 +111,20 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       ),
     );
     const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(data), i32.const(0), 3));
-    const index = f.let(i32.or(i32.shl(i32.and(asid, 7), 2), kind));
+    const index = f.let(i32.or(i32.shl(i32.and(keyAsid, 7), 2), kind));
     const base = f.let(bankAt(index));
     state.set("bank", base);
     state.set("bankKey", key);
     const slot = f.let(i32.add(state.base, i32.shl(index, 3)));
     f.if(i64.ne(i64.load(slot, layout.bankKeys.offset), key), () => {
+      state.count("bankClears");
       f.store("i64", slot, key, layout.bankKeys.offset);
       f.call(clear, [base]);
     });
+    f.if(i32.and(shared, i32.load(base, bank.nonGlobal)), () =>
+      f.if(i32.ne(i32.load(base, bank.nonGlobalAsid), asid), () => f.call(clear, [base])),
+    );
+    f.store("i32", base, asid, bank.nonGlobalAsid);
   });
 
   /** Runs `body` for each bank that isn't empty: its index, its base address and the address of its key. */
@@ -145,14 +170,18 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     ];
     const otherPage = f.let(i64.and(i64.xor(virtual, 4096), -4096));
     f.set(asid, i32.and(asid, 0xffff));
+    f.if(hasVirtual, () => state.count("addressFences"), () => state.count("fences"));
     forEachBank(f, state, (base, key, keyAddress) => {
       f.block((skip) => {
-        f.branchIf(skip, i32.and(hasAsid, i32.ne(bits(key, 16, 16), asid)));
-        // A large page's pieces lie anywhere in the bank: if one of this range may be cached, all goes.
-        const large = i32.and(
-          i32.load8U(filterByte(base, virtual, bank.largeFilter, largePageShift)),
-          filterBit(virtual, largePageShift),
+        // Global entries stay when an address space is flushed.
+        const isShared = i32.eq(i32.and(i32.wrap(key), 0xffff001f), privilege.supervisor * 5);
+        f.if(i32.and(isShared, hasAsid), () => f.branchIf(skip, i32.eqz(i32.load(base, bank.nonGlobal))), () =>
+          f.branchIf(skip, i32.and(hasAsid, i32.ne(bits(key, 16, 16), asid))),
         );
+        // A large page's pieces lie anywhere in the bank: if one of this range may be cached, all goes.
+        const noted = (filter: number, shift: number): Expr =>
+          i32.and(i32.load8U(filterByte(base, virtual, filter, shift)), filterBit(virtual, shift));
+        const large = i32.or(noted(bank.largeFilter, largePageShift), noted(bank.hugeFilter, hugePageShift));
         f.if(i32.or(i32.eqz(hasVirtual), large), () => {
           newEpoch(state);
           f.store("i64", keyAddress, 0, layout.bankKeys.offset);

@@ -15,6 +15,7 @@ import { architecturalFields, frame, layout, memoryMap, type FieldName, type Mem
 import { PhysicalMemory } from "./physical-memory.ts";
 import { machineStats, TierTimes, type MachineStats } from "./stats.ts";
 import { Timers, type Timer } from "./timers.ts";
+import type { HartProgramOptions } from "./hart/hart-program.ts";
 import type { Translator } from "./translator.ts";
 
 /** `host`: the guest's time is the host's. `instructions`: an instruction takes 10 ns, and waiting takes none of the host's time. */
@@ -84,6 +85,7 @@ export class Machine {
   readonly memory: WebAssembly.Memory;
   readonly state: HartState;
   readonly hart: HartInstance;
+  readonly programOptions: HartProgramOptions = { fusedMultiplyAdd: probeFusedMultiplyAdd() };
   readonly bus = new DeviceBus();
   /** Memory as devices see it, and whoever loads a program. */
   readonly dma: PhysicalMemory;
@@ -123,7 +125,7 @@ export class Machine {
       mmioWrite: (_, address, size) => this.#mmioWrite(address >>> 0, size),
       time: () => this.inputs.ticks(),
       codeWritten: (_, host, bytes) => this.translator?.codeWritten?.(host, bytes),
-    }, { fusedMultiplyAdd: probeFusedMultiplyAdd() });
+    }, this.programOptions);
     this.dma = new PhysicalMemory(this.memory, map, (host, bytes) => this.hart.exports.codeStore(map.hart, host, bytes));
     if (options.clock === "instructions") this.state.setNumber("instructionsPerTick", INSTRUCTIONS_PER_TICK);
     this.state.set("predecodeNext", map.predecode);

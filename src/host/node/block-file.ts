@@ -13,6 +13,8 @@ export class BlockFile implements ImmediateBlockBackend {
   readonly sectors: number;
   readonly readOnly: boolean;
   readonly id: string;
+  /** Which file it is, whatever its path. */
+  readonly identity: string;
   readonly #file: number;
   #closed = false;
 
@@ -24,6 +26,8 @@ export class BlockFile implements ImmediateBlockBackend {
     this.#file = openDrive(path, readOnly);
     try {
       this.sectors = sectorsOf(this.#file, path);
+      const { dev, ino } = fstatSync(this.#file, { bigint: true });
+      this.identity = `${dev}:${ino}`;
     } catch (error) {
       closeSync(this.#file);
       throw error;
@@ -68,6 +72,25 @@ function rest(views: readonly Uint8Array[], done: number): Uint8Array[] {
     done = Math.max(done - view.length, 0);
   }
   return left;
+}
+
+/** Opens drives; none stays open if one can't be. Two writers, or a reader beside a writer, would ruin a file system. */
+export function openDrives(drives: readonly { readonly path: string; readonly readOnly: boolean }[]): BlockFile[] {
+  const opened: BlockFile[] = [];
+  try {
+    for (const { path, readOnly } of drives) {
+      const drive = new BlockFile(path, readOnly);
+      const same = opened.find(({ identity }) => identity === drive.identity);
+      opened.push(drive);
+      if (same !== undefined && !(same.readOnly && readOnly)) {
+        throw new HostelryError("drive-twice", `the drive ${path} is given twice, and not for reading only: its file system would be ruined; leave one out`);
+      }
+    }
+    return opened;
+  } catch (error) {
+    for (const drive of opened) drive.close();
+    throw error;
+  }
 }
 
 function openDrive(path: string, readOnly: boolean): number {

@@ -18,6 +18,9 @@ export interface MachineListener {
   warning(message: string): void;
 }
 
+/** Calls of the guest nest as calls of WebAssembly, and the interpreter's frames are large until it is optimized. */
+const STACK_MIB = 16;
+
 export class MachineThread {
   /** The guest's console output, to be taken by the owner: when the ring is full, the machine waits. */
   readonly output = ByteRing.create(OUTPUT_CAPACITY);
@@ -38,7 +41,10 @@ export class MachineThread {
       output: this.output.buffer,
     };
     const workerData: WorkerData = { config, shared };
-    this.#worker = new Worker(new URL("./machine-worker.ts", import.meta.url), { workerData });
+    this.#worker = new Worker(new URL("./machine-worker.ts", import.meta.url), {
+      workerData,
+      resourceLimits: { stackSizeMb: STACK_MIB },
+    });
     this.result = new Promise((resolve, reject) => {
       this.#worker.on("message", (report: Report) => {
         if (report.kind === "started") listener.started();

@@ -7,11 +7,14 @@ import { Random } from "#base/random.ts";
 import { parseFirmware, parseKernel } from "#images/kernel.ts";
 import { HostTime } from "#machine/host-time.ts";
 import type { Arrival, Outside } from "#machine/inputs.ts";
+import type { Machine } from "#machine/machine.ts";
+import { TranslationRegistry } from "#machine/translate/registry.ts";
 import { Board, type BootFiles } from "#platform/board.ts";
 import { randomBytes } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
-import { BlockFile } from "./block-file.ts";
+import { openDrives, type BlockFile } from "./block-file.ts";
 import { readInputFile } from "./files.ts";
+import { WorkerCompiler } from "./region-compiler.ts";
 import { commands, Control, type MachineConfig, type Report, type WorkerData } from "./machine-config.ts";
 
 /** So much input at a time: a device takes it at once, or most of it. */
@@ -104,10 +107,17 @@ function boot(board: Board, files: BootFiles): void {
   }
 }
 
+/** Hot code is compiled on a thread of its own. */
+function translate(machine: Machine): void {
+  const { memory, map, state, hart, programOptions } = machine;
+  const compiler = new WorkerCompiler(memory, map, programOptions);
+  machine.translator = new TranslationRegistry(memory, map, state, hart, compiler);
+}
+
 async function main(): Promise<void> {
-  const drives: BlockFile[] = [];
+  let drives: readonly BlockFile[] = [];
   try {
-    for (const { path, readOnly } of config.drives) drives.push(new BlockFile(path, readOnly));
+    drives = openDrives(config.drives);
     const files = await readBootFiles(config);
     const board = new Board({
       machine: {
@@ -122,6 +132,7 @@ async function main(): Promise<void> {
       terminal: config.terminal,
       warn: (message) => report({ kind: "warning", message }),
     });
+    if (!config.interpreterOnly) translate(board.machine);
     boot(board, files);
     report({ kind: "started" });
     let end = board.run();

@@ -80,6 +80,9 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     f.store("i32", slot, state.get("privilege"), request.privilege);
     const middle = request.frames + 4 * request.reach;
     f.store("i32", slot, i32.and(f.parameter(2), -4096), middle);
+    // Looking must leave no trace: without ADUE, pages that were never accessed fault instead of becoming accessed.
+    const environment = f.let(state.get("menvcfg"));
+    state.set("menvcfg", i64.and(environment, ~(1n << BigInt(envcfg.adue))));
     const virtual = f.local("i64");
     const physical = f.local("i64");
     const at = f.local("i32");
@@ -100,6 +103,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
         }),
       );
     }
+    state.set("menvcfg", environment);
   });
 
   /** (host address of an indirect jump, distance to its target): remembers the pair, for the translator. */

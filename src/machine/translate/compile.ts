@@ -53,12 +53,13 @@ export class RegionCompiler {
     const regions: CompiledRegion[] = [];
     const edges = this.#edges();
     for (const request of requests) {
-      const region = formRegion(this.#memory, request, edges);
+      const reader = new CodeReader(this.#memory, this.#map, request);
+      const region = formRegion(reader, request, edges);
       if (region.blocks.length === 0) continue;
       const f = module.function(`r${request.head.toString(16)}`, imports.signature.parameters, imports.signature.results);
       emitRegion(f, region, imports);
       module.export(`r${regions.length}`, f);
-      regions.push(this.#describe(region));
+      regions.push(this.#describe(region, reader));
     }
     return { bytes: module.encode(), regions };
   }
@@ -77,8 +78,7 @@ export class RegionCompiler {
     return edges;
   }
 
-  #describe(region: Region): CompiledRegion {
-    const reader = new CodeReader(this.#memory, region.request);
+  #describe(region: Region, reader: CodeReader): CompiledRegion {
     const inPage = region.request.head & 4095;
     const bytes = new Uint8Array(this.#memory);
     // Runs of instructions, merged, cut at pages.

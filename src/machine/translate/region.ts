@@ -4,7 +4,7 @@
  */
 import { decode, type Decoded } from "#riscv/table.ts";
 import type { Instruction } from "#riscv/instruction.ts";
-import { request } from "../layout.ts";
+import { frame, predecoded, request, type MemoryMap } from "../layout.ts";
 
 /** Pages before and behind the head's that a region may reach. */
 const pageReach = request.reach;
@@ -74,8 +74,10 @@ export class CodeReader {
   readonly #view: DataView;
   readonly #request: RegionRequest;
   readonly #inPage: number;
+  readonly #map: MemoryMap;
 
-  constructor(memory: ArrayBufferLike, wanted: RegionRequest) {
+  constructor(memory: ArrayBufferLike, map: MemoryMap, wanted: RegionRequest) {
+    this.#map = map;
     this.#view = new DataView(memory as ArrayBuffer);
     this.#request = wanted;
     this.#inPage = wanted.head & 4095;
@@ -90,6 +92,17 @@ export class CodeReader {
     const at = this.#inPage + offset;
     const frame = this.#request.frames[(at >> 12) + pageReach];
     return frame ? frame + (at & 4095) : 0;
+  }
+
+  /** Whether the interpreter has met the instruction: what it hasn't is cold, and not worth translating. */
+  wasExecuted(offset: number): boolean {
+    const host = this.host(offset);
+    if (host === 0) return false;
+    const { frames, ram } = this.#map;
+    const page = this.#view.getUint32(frames + ((host - ram) >>> 12) * frame.size + frame.predecoded, true);
+    // Instructions that lie across two pages have no entry.
+    if (page === 0 || (host & 4095) === 4094) return true;
+    return this.#view.getUint32(page + predecoded.header + ((host & 4095) >>> 1) * 8, true) !== 0;
   }
 
   decode(offset: number): Decoded | undefined {
@@ -127,15 +140,14 @@ export type Edges = ReadonlyMap<number, readonly number[]>;
 /** A jump to more places than this, or over a wider range of bytes, stays indirect. */
 const switchLimit = { targets: 256, range: 4096 };
 
-export function formRegion(memory: ArrayBufferLike, wanted: RegionRequest, edges: Edges): Region {
-  const reader = new CodeReader(memory, wanted);
+export function formRegion(reader: CodeReader, wanted: RegionRequest, edges: Edges): Region {
   const sites = new Map<number, Site>();
   const leaders = new Set<number>();
   const contexts: InlineContext[] = [{ parent: -1, continuation: 0 }];
   const work: [context: number, offset: number][] = [];
   const leader = (context: number, offset: number): void => {
     const id = key(context, offset);
-    if (leaders.has(id)) return;
+    if (leaders.has(id) || !reader.wasExecuted(offset)) return;
     leaders.add(id);
     work.push([context, offset]);
   };

@@ -4,6 +4,7 @@
  */
 import { counterCount, frame, frameFlags, headCount, predecoded, request, type MemoryMap } from "../layout.ts";
 import type { HartInstance, HartState } from "../hart.ts";
+import type { Translator } from "../translator.ts";
 import { regionRecord } from "../hart/region-entry.ts";
 import type { Batch, CompiledRegion } from "./compile.ts";
 import type { RegionRequest } from "./region.ts";
@@ -36,7 +37,7 @@ interface Installed {
 /** The next in turn when a batch is asked for at once. */
 const batchLimit = 64;
 
-export class TranslationRegistry {
+export class TranslationRegistry implements Translator {
   readonly statistics: TranslationStatistics = {
     regions: 0,
     instructions: 0,
@@ -90,6 +91,11 @@ export class TranslationRegistry {
     }
   }
 
+  stats(): TranslationStatistics {
+    return this.statistics;
+  }
+
+  /** Whether nothing is being compiled. */
   get idle(): boolean {
     return this.#inFlight === 0 && this.#waiting.length === 0;
   }

@@ -21,6 +21,9 @@ export interface MachineListener {
 /** Calls of the guest nest as calls of WebAssembly, and the interpreter's frames are large until it is optimized. */
 const STACK_MIB = 16;
 
+/** What dies young here is little; a larger space would fill up all the same before it is collected. */
+const YOUNG_MIB = 4;
+
 export class MachineThread {
   /** The guest's console output, to be taken by the owner: when the ring is full, the machine waits. */
   readonly output = ByteRing.create(OUTPUT_CAPACITY);
@@ -43,7 +46,7 @@ export class MachineThread {
     const workerData: WorkerData = { config, shared };
     this.#worker = new Worker(new URL("./machine-worker.ts", import.meta.url), {
       workerData,
-      resourceLimits: { stackSizeMb: STACK_MIB },
+      resourceLimits: { stackSizeMb: STACK_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
     });
     this.result = new Promise((resolve, reject) => {
       this.#worker.on("message", (report: Report) => {

@@ -32,6 +32,7 @@ export class WorkerCompiler implements CompilerPort {
     this.#worker = new Worker(new URL("./region-compiler-worker.ts", import.meta.url), {
       workerData,
       transferList: [port2],
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
     });
     this.#worker.unref();
     port1.unref();

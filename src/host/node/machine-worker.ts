@@ -14,6 +14,7 @@ import { randomBytes } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import { openDrives, type BlockFile } from "./block-file.ts";
 import { readInputFile } from "./files.ts";
+import { collectGarbage } from "./garbage.ts";
 import { WorkerCompiler } from "./region-compiler.ts";
 import { commands, Control, type MachineConfig, type Report, type WorkerData } from "./machine-config.ts";
 
@@ -134,6 +135,7 @@ async function main(): Promise<void> {
     });
     if (!config.interpreterOnly) translate(board.machine);
     boot(board, files);
+    collectGarbage();
     report({ kind: "started" });
     let end = board.run();
     while (end.kind === "reboot") {

@@ -2,8 +2,8 @@
 import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
 import type { HartProgramOptions } from "#machine/hart/hart-program.ts";
 import type { MemoryMap } from "#machine/layout.ts";
-import type { CompiledRegion } from "#machine/translate/compile.ts";
-import type { CompilerPort } from "#machine/translate/registry.ts";
+import { assert } from "#base/assert.ts";
+import type { CompiledModule, CompilerPort } from "#machine/translate/registry.ts";
 import type { RegionRequest } from "#machine/translate/region.ts";
 
 /** What the worker is started with. */
@@ -14,12 +14,7 @@ export interface RegionCompilerData {
   readonly port: import("node:worker_threads").MessagePort;
 }
 
-export interface CompiledModule {
-  readonly module: WebAssembly.Module;
-  readonly regions: readonly CompiledRegion[];
-  readonly bytes: number;
-  readonly seconds: number;
-}
+export type CompilerReply = CompiledModule | { readonly failure: string };
 
 export class WorkerCompiler implements CompilerPort {
   readonly #port: import("node:worker_threads").MessagePort;
@@ -43,7 +38,9 @@ export class WorkerCompiler implements CompilerPort {
   }
 
   receive(): CompiledModule | undefined {
-    return receiveMessageOnPort(this.#port)?.message as CompiledModule | undefined;
+    const reply = receiveMessageOnPort(this.#port)?.message as CompilerReply | undefined;
+    assert(reply === undefined || !("failure" in reply), "the region compiler failed", reply as Record<string, unknown>);
+    return reply;
   }
 
   async close(): Promise<void> {

@@ -20,6 +20,8 @@ export interface Batch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Its functions are exported as r0, r1, … in this order. */
   readonly regions: readonly CompiledRegion[];
+  /** Heads at which there is nothing to translate any more. */
+  readonly refused: readonly number[];
 }
 
 export class RegionCompiler {
@@ -36,32 +38,43 @@ export class RegionCompiler {
   }
 
   compile(requests: readonly RegionRequest[]): Batch {
-    const module = new ModuleBuilder();
-    module.importMemory("machine", "memory", { initial: this.#map.pages, maximum: this.#map.pages });
-    module.importTable("machine", "regions", 1);
-    const take = (name: string, { parameters, results }: FunctionReference): FunctionReference =>
-      module.importFunction("hart", name, parameters, results);
-    const imports: RegionImports = {
-      signature: module.signature(["i32", "i64", "i32", "i32"], ["i64", "i32"]),
-      resolve: take("resolve", this.#program.resolve),
-      csr: take("csr", this.#program.csr),
-      routines: Object.fromEntries(
-        Object.entries(this.#program.routines).map(([name, routine]) => [name, take(name, routine)]),
-      ),
-      fusedMultiplyAdd: this.#options.fusedMultiplyAdd,
-    };
-    const regions: CompiledRegion[] = [];
     const edges = this.#edges();
-    for (const request of requests) {
+    const formed = requests.map((request) => {
       const reader = new CodeReader(this.#memory, this.#map, request);
-      const region = formRegion(reader, request, edges);
-      if (region.blocks.length === 0) continue;
-      const f = module.function(`r${request.head.toString(16)}`, imports.signature.parameters, imports.signature.results);
+      return { reader, region: formRegion(reader, request, edges) };
+    });
+    const module = new ModuleBuilder();
+    const imports = this.#imports(module, formed.some(({ region }) => usesFloat(region)));
+    const regions: CompiledRegion[] = [];
+    const refused: number[] = [];
+    for (const { region, reader } of formed) {
+      if (region.blocks.length === 0) {
+        refused.push(region.request.head);
+        continue;
+      }
+      const { parameters, results } = imports.signature;
+      const f = module.function(`r${region.request.head.toString(16)}`, parameters, results);
       emitRegion(f, region, imports);
       module.export(`r${regions.length}`, f);
       regions.push(this.#describe(region, reader));
     }
-    return { bytes: module.encode(), regions };
+    return { bytes: module.encode(), regions, refused };
+  }
+
+  /** Every import costs each instance something, so that the floating-point routines come only where there are such instructions. */
+  #imports(module: ModuleBuilder, float: boolean): RegionImports {
+    module.importMemory("machine", "memory", { initial: this.#map.pages, maximum: this.#map.pages });
+    module.importTable("machine", "regions", 1);
+    const take = (name: string, { parameters, results }: FunctionReference): FunctionReference =>
+      module.importFunction("hart", name, parameters, results);
+    const routines = Object.entries(this.#program.routines).filter(([name]) => float || name.startsWith("mul"));
+    return {
+      signature: module.signature(["i32", "i64", "i32", "i32"], ["i64", "i32"]),
+      resolve: take("resolve", this.#program.resolve),
+      csr: take("csr", this.#program.csr),
+      routines: Object.fromEntries(routines.map(([name, routine]) => [name, take(name, routine)])),
+      fusedMultiplyAdd: this.#options.fusedMultiplyAdd,
+    };
   }
 
   /** What the interpreter saw of indirect jumps so far. */
@@ -111,4 +124,8 @@ export class RegionCompiler {
       privilege: region.request.privilege,
     };
   }
+}
+
+function usesFloat({ blocks }: Region): boolean {
+  return blocks.some(({ instructions }) => instructions.some(({ instruction }) => /\bfr[ds]/.test(instruction.syntax)));
 }

@@ -13,7 +13,14 @@ import type { RegionRequest } from "./region.ts";
 export interface CompilerPort {
   post(requests: readonly RegionRequest[]): void;
   /** A batch that is ready, or undefined. */
-  receive(): { readonly module: WebAssembly.Module; readonly regions: readonly CompiledRegion[]; readonly bytes: number; readonly seconds: number } | undefined;
+  receive(): CompiledModule | undefined;
+}
+
+export interface CompiledModule extends Omit<Batch, "bytes"> {
+  readonly module: WebAssembly.Module;
+  /** Bytes of the module, and seconds that making it took. */
+  readonly bytes: number;
+  readonly seconds: number;
 }
 
 export interface TranslationStatistics {
@@ -34,7 +41,9 @@ interface Installed {
   readonly code: readonly { readonly host: number; readonly bytes: Uint8Array }[];
 }
 
-/** The next in turn when a batch is asked for at once. */
+/** A module costs something of its own, so that few regions wait for company: for so many slices at most. */
+const batchMinimum = 16;
+const batchPatience = 6;
 const batchLimit = 64;
 
 export class TranslationRegistry implements Translator {
@@ -61,6 +70,7 @@ export class TranslationRegistry implements Translator {
   readonly #freeSlots: number[] = [];
   #waiting: RegionRequest[] = [];
   #inFlight = 0;
+  #patience = 0;
   #nextRecord: number;
 
   constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort) {
@@ -85,10 +95,12 @@ export class TranslationRegistry implements Translator {
       this.#inFlight--;
       this.#install(batch);
     }
-    if (this.#waiting.length > 0 && this.#inFlight < 2) {
-      this.#port.post(this.#waiting.splice(0, batchLimit));
-      this.#inFlight++;
-    }
+    if (this.#waiting.length === 0 || this.#inFlight >= 2) return;
+    this.#patience++;
+    if (this.#waiting.length < batchMinimum && this.#patience < batchPatience) return;
+    this.#port.post(this.#waiting.splice(0, batchLimit));
+    this.#inFlight++;
+    this.#patience = 0;
   }
 
   stats(): TranslationStatistics {
@@ -110,7 +122,8 @@ export class TranslationRegistry implements Translator {
     this.#waiting.push({ head, frames, privilege: view.getUint32(at + request.privilege, true) });
   }
 
-  #install({ module, regions, bytes, seconds }: { module: WebAssembly.Module; regions: readonly CompiledRegion[]; bytes: number; seconds: number }): void {
+  #install({ module, regions, refused, bytes, seconds }: CompiledModule): void {
+    for (const head of refused) this.#known.delete(head);
     const instance = new WebAssembly.Instance(module, {
       machine: { memory: this.#memory, regions: this.#hart.regions },
       hart: this.#hart.exports as unknown as WebAssembly.ModuleImports,
@@ -235,7 +248,7 @@ export class TranslationRegistry implements Translator {
 /** Compiles at once, on the calling thread: for tests, and where there is no other. */
 export class ImmediateCompiler implements CompilerPort {
   readonly #compile: (requests: readonly RegionRequest[]) => Batch;
-  readonly #ready: NonNullable<ReturnType<CompilerPort["receive"]>>[] = [];
+  readonly #ready: CompiledModule[] = [];
   readonly #now: () => number;
 
   constructor(compile: (requests: readonly RegionRequest[]) => Batch, now: () => number) {
@@ -245,12 +258,12 @@ export class ImmediateCompiler implements CompilerPort {
 
   post(requests: readonly RegionRequest[]): void {
     const start = this.#now();
-    const { bytes, regions } = this.#compile(requests);
+    const { bytes, ...batch } = this.#compile(requests);
     const module = new WebAssembly.Module(bytes);
-    this.#ready.push({ module, regions, bytes: bytes.length, seconds: (this.#now() - start) / 1000 });
+    this.#ready.push({ ...batch, module, bytes: bytes.length, seconds: (this.#now() - start) / 1000 });
   }
 
-  receive(): ReturnType<CompilerPort["receive"]> {
+  receive(): CompiledModule | undefined {
     return this.#ready.shift();
   }
 }

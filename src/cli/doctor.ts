@@ -43,7 +43,7 @@ function findings(): Finding[] {
   ];
 }
 
-export function addDoctorCommand(program: Command): void {
+export function addDoctorCommand(program: Command, finish: (status: number) => void): void {
   program.command("doctor")
     .description("Look at what is here, and say what is missing for what")
     .option("--json", "as JSON")
@@ -53,6 +53,6 @@ export function addDoctorCommand(program: Command): void {
       else for (const { what, found, without } of all) {
         process.stdout.write(found === null ? `missing  ${what}: ${without}\n` : `ok       ${what}: ${found}\n`);
       }
-      if (all.some(({ found, required }) => found === null && required)) process.exitCode = 1;
+      finish(all.some(({ found, required }) => found === null && required) ? 1 : 0);
     });
 }

@@ -28,7 +28,7 @@ export function createProgram(messages: Messages, finish: (status: number) => vo
     .addHelpText("after", EXAMPLES);
   addRunCommand(program, messages, finish);
   addImageCommands(program, messages);
-  addDoctorCommand(program);
+  addDoctorCommand(program, finish);
   return program;
 }
 

@@ -9,7 +9,15 @@ const { memory, map, options, port } = workerData as RegionCompilerData;
 const compiler = new RegionCompiler(memory.buffer, map, options);
 collectGarbage();
 
-port.on("message", (requests: readonly RegionRequest[]) => port.postMessage(reply(requests)));
+/** Milliseconds without work after which this thread tidies up. */
+const QUIET = 500;
+let quiet: NodeJS.Timeout | undefined;
+
+port.on("message", (requests: readonly RegionRequest[]) => {
+  port.postMessage(reply(requests));
+  clearTimeout(quiet);
+  quiet = setTimeout(collectGarbage, QUIET);
+});
 
 function reply(requests: readonly RegionRequest[]): CompilerReply {
   try {

@@ -115,7 +115,10 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
     f.set(page, state.get("predecodeFree"));
     f.if(
       page,
-      () => state.set("predecodeFree", i32.load(page)),
+      () => {
+        state.set("predecodeFree", i32.load(page));
+        f.memoryFill(page, 0, predecoded.size);
+      },
       () => {
         f.set(page, state.get("predecodeNext"));
         f.if(i32.gtU(i32.add(page, predecoded.size), map.predecodeEnd), () => {
@@ -123,9 +126,10 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
           f.set(page, map.predecode);
         });
         state.set("predecodeNext", i32.add(page, predecoded.size));
+        // What was never used is zero, and stays untouched where nothing is executed: the host need not find memory for it.
+        f.if(i64.ne(state.get("pageFlushes"), 0), () => f.memoryFill(page, 0, predecoded.size));
       },
     );
-    f.memoryFill(page, 0, predecoded.size);
     f.store("i32", page, host);
     for (const i of [0, 1]) {
       f.store("i64", page, handler.pageEnd, predecoded.header + (predecoded.entries + i) * 8);

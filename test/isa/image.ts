@@ -193,7 +193,8 @@ function sourceOf(decoded: Decoded, word: number, random: Random): string[] {
   }
   if (flow === "jump-register") lines.push(...loadTarget(decoded, random));
   const usesFloat = operands.some(({ isFloat }) => isFloat) || name.startsWith("csr");
-  if (usesFloat) lines.push(`csrrwi zero, fcsr, ${random.below(32)}`, `csrrwi zero, frm, ${random.below(5)}`);
+  // The interpreter writes CSRs; a jump leads back to translated code.
+  if (usesFloat) lines.push(`csrrwi zero, fcsr, ${random.below(32)}`, `csrrwi zero, frm, ${random.below(5)}`, "j @tested", "@tested:");
   if (name.startsWith("sc.") && !random.oneIn(4)) lines.push(`lr${name.slice(2)} x${marker}, (x${decoded.rs1})`);
   if (flow !== "next") lines.push(`addi x${marker}, zero, 1`);
   lines.push(length === 2 ? `.half ${word}` : `.word ${word}`);

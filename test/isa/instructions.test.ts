@@ -73,7 +73,7 @@ suite(`instructions against QEMU, seed ${seed}`, { skip: skipWithout("compiler",
         await t.test(tier, () => {
           const { memory, hart } = runOurs(image, tier);
           assert.equal(differences(image, memory, expected), "");
-          if (tier === "translator") assert.ok(hart.get("regionEntries") > image.cases.length / 20, "regions were used");
+          if (tier === "translator") assert.ok(hart.translatedShare > 0.3, `of the second pass, all but ${hart.translatedShare} was interpreted`);
         });
       }
     });

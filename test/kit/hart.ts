@@ -40,6 +40,8 @@ export class TestHart {
   readonly #all: Uint8Array;
   readonly #slice: number;
   readonly #translations: TranslationRegistry | undefined;
+  readonly #counters: Uint32Array | undefined;
+  #slices = 0;
   /** What the time CSR reads. */
   time = 0;
 
@@ -63,8 +65,7 @@ export class TestHart {
       const compiler = new RegionCompiler(memory.buffer, this.map, options);
       const port = new ImmediateCompiler((requests) => compiler.compile(requests), () => 0);
       this.#translations = new TranslationRegistry(memory, this.map, this.state, this.instance, port);
-      // Every place is about to become hot.
-      new Uint32Array(memory.buffer, this.map.counters, counterCount).fill(hotThreshold - 1);
+      this.#counters = new Uint32Array(memory.buffer, this.map.counters, counterCount);
     }
     this.reset();
   }
@@ -72,6 +73,8 @@ export class TestHart {
   /** As after power-on, memory zero: machine mode at RAM, no protection but that of privilege. For the interpreter only: the translator needs a new hart. */
   reset(): void {
     const { map } = this;
+    // The hart takes decoded pages that it never used to be zero.
+    this.#all.fill(0, map.predecode, this.state.number("predecodeNext"));
     this.#all.fill(0, map.hart, map.hart + hartStateSize);
     this.#all.fill(0, map.frames, map.frames + (map.ramSize / 4096) * frame.size);
     this.ram.fill(0);
@@ -114,6 +117,8 @@ export class TestHart {
   run(instructions: number): Exit {
     if (this.#translations === undefined) return this.#runSlice(instructions);
     for (let left = instructions; left > 0; left -= this.#slice) {
+      // Every place is about to become hot. Places share counters, so that this is to be said again.
+      if (this.#slices++ % 8 === 0) this.#counters?.fill(hotThreshold - 1);
       const exit = this.#runSlice(Math.min(left, this.#slice));
       do this.#translations.poll();
       while (!this.#translations.idle);
@@ -135,6 +140,11 @@ export class TestHart {
   /** A register by number, or a field of the state. */
   x(number: number): bigint {
     return this.state.get("x", number);
+  }
+
+  /** The share of instructions that translated code executed. */
+  get translatedShare(): number {
+    return this.state.counter("translated") / this.state.counter("instretTarget");
   }
 
   get(name: FieldName, index = 0): bigint {

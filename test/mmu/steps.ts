@@ -105,12 +105,13 @@ function editOf(scene: Scene, space: number, { virtual, level, entry, isShared }
 function accessOf(scene: Scene, environment: Pick<Registers, "adue" | "pbmte">, random: Random, before?: AccessStep): AccessStep {
   const text = random.pick(weighted);
   const use = uses[text]!;
-  const space = before?.space ?? random.below(scene.spaces.length);
+  // The same address in the other space is something else.
+  const space = before === undefined || random.oneIn(3) ? random.below(scene.spaces.length) : before.space;
   let address = before?.address ?? randomAddress(scene, space, random);
   const mustAlign = "size" in use && use.kind !== "load" && use.kind !== "store";
   if ("size" in use && !random.oneIn(10) && (mustAlign || random.oneIn(2))) address &= ~BigInt(use.size - 1);
   if (use.kind === "fetch") address = (address & ~3n) | 2n;
-  const registers =
-    before && random.oneIn(2) ? before.registers : randomRegisters(scene.spaces[space]!, scene.pmp, random);
+  const fresh = randomRegisters(scene.spaces[space]!, scene.pmp, random);
+  const registers = before && random.oneIn(2) ? { ...before.registers, satp: fresh.satp } : fresh;
   return { type: "access", text, space, registers: { ...registers, ...environment }, address, data: random.u64() };
 }

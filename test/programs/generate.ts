@@ -142,17 +142,20 @@ export class Generator {
         };
       }
       case "patch": {
-        // The instruction changes each time that it is passed.
-        const [one, other] = [this.#longWord(), this.#longWord()];
+        // The instruction changes each time that it is passed: all of it, or its upper half. A jump to it may make it a region's head.
+        const one = this.#longWord();
+        const change = random.oneIn(2) ? one ^ this.#longWord() : one ^ this.#withOtherOperands(one);
+        const [load, store, at] = (change & 0xffff) === 0 ? (["lhu", "sh", 2] as const) : (["lw", "sw", 0] as const);
         return {
           lines: [
             `la x31, slot${id}`,
-            "lw x30, 0(x31)",
-            `li x29, ${(one ^ other) >>> 0}`,
+            `${load} x30, ${at}(x31)`,
+            `li x29, ${(at === 2 ? change >>> 16 : change) >>> 0}`,
             "xor x30, x30, x29",
-            "sw x30, 0(x31)",
+            `${store} x30, ${at}(x31)`,
             "fence.i",
             ...(random.oneIn(2) ? [this.#computation()] : []),
+            ...(random.oneIn(2) ? [`j slot${id}`] : []),
             `slot${id}: .word ${one}`,
           ],
         };
@@ -169,6 +172,16 @@ export class Generator {
       const word = (row.encoding.match | (this.#random.u32() & ~row.encoding.mask)) >>> 0;
       if (isHarmless(word, row)) return row.encoding.length === 2 ? `.half ${word & 0xffff}` : `.word ${word}`;
     }
+  }
+
+  /** The same instruction, its upper half another if that is possible. */
+  #withOtherOperands(word: number): number {
+    const row = computing.find(({ encoding: { mask, match } }) => ((word & mask) >>> 0) === match)!;
+    for (let i = 0; i < 20; i++) {
+      const other = (word ^ (this.#random.u32() & ~row.encoding.mask & 0xffff0000)) >>> 0;
+      if (isHarmless(other, row)) return other;
+    }
+    return word;
   }
 
   #longWord(): number {

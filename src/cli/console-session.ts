@@ -18,7 +18,10 @@ export class ConsoleSession {
   readonly #mode: ConsoleMode;
   readonly #terminal: Terminal | undefined;
   readonly #onLeave: () => void;
+  /** Of a shell that wants a pipe: whether it has said that it is ready since the guest began. */
   #ready = false;
+  #piping = false;
+  #inputEnded = false;
   #closed = false;
   /** stdout's reader has gone. */
   #deaf = false;
@@ -36,6 +39,11 @@ export class ConsoleSession {
     if (this.#mode === "terminal") this.#joinTerminal();
     else if (this.#mode === "raw-pipe") void this.#joinPipe((bytes) => bytes);
     void this.#pump();
+  }
+
+  /** The guest begins anew, and so does its shell: what is left of the input is for that. */
+  restarted(): void {
+    this.#ready = false;
   }
 
   /** Lends the terminal, or takes it back, while the machine is paused. */
@@ -79,11 +87,13 @@ export class ConsoleSession {
   }
 
   async #joinPipe(quote: (bytes: Uint8Array) => Uint8Array): Promise<void> {
+    this.#piping = true;
     try {
       for await (const bytes of process.stdin) await this.#machine.write(quote(bytes as Buffer));
     } catch (error) {
       this.#messages.warn(`stdin can't be read on: ${error instanceof Error ? error.message : String(error)}`);
     }
+    this.#inputEnded = true;
     if (this.#mode === "shell-pipe") await this.#machine.write(endOfInput());
   }
 
@@ -116,7 +126,8 @@ export class ConsoleSession {
     const at = bytes.indexOf(READY);
     if (at < 0) return bytes;
     this.#ready = true;
-    void this.#joinPipe(quoteInput);
+    if (!this.#piping) void this.#joinPipe(quoteInput);
+    else if (this.#inputEnded) void this.#machine.write(endOfInput());
     return Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1)]);
   }
 

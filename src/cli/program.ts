@@ -13,7 +13,7 @@ Examples:
   $ echo 'uname -a' | hostelry run                  a command through a pipe
   $ hostelry run --drive disk.img --drive more.img,ro
   $ hostelry run --kernel vmlinux --initrd initrd --append 'console=ttyS0'
-  $ hostelry run --bios fw_dynamic.bin --kernel vmlinux --initrd initrd
+  $ hostelry run default --bios fw_dynamic.bin      OpenSBI in M-mode, then Debian
   $ hostelry image build --name tools --packages python3-minimal,7zip
   $ hostelry doctor                                 what is missing here, and for what`;
 
@@ -42,7 +42,7 @@ function addRunCommand(program: Command, messages: Messages, finish: (status: nu
     .option("--kernel <file>", "a kernel: a Linux Image, plain or compressed, or an ELF file")
     .option("--initrd <file>", "an initial RAM disk")
     .option("--append <words>", "the kernel's command line; with an image, words added to its own")
-    .option("--bios <file>", "firmware to start in M-mode, instead of the built-in SBI")
+    .option("--bios <file>", "firmware to start in M-mode, instead of the built-in SBI; with no image or kernel named, alone")
     .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
     .addOption(collecting(new Option("--drive <file[,ro]>", "a disk, also for reading only; can be given again")))
     .addOption(new Option("--clock <source>", "what time is: the host's, or 10 ns an instruction, which is repeatable").choices(["host", "instructions"]).default("host"))

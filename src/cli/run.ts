@@ -94,6 +94,7 @@ async function runMachine(config: MachineConfig, mode: ConsoleMode, title: strin
       if (mode === "terminal") messages.line("Ctrl-A X leaves, Ctrl-A H helps");
       session.start();
     },
+    restarted: () => session.restarted(),
   });
   const stop = (status: number): void => {
     if (stopping !== undefined) return;

@@ -46,6 +46,7 @@ export interface MachineResult {
 /** From the machine's thread. */
 export type Report =
   | { readonly kind: "started" }
+  | { readonly kind: "restarted" }
   | { readonly kind: "warning"; readonly message: string }
   | { readonly kind: "refused"; readonly code: string; readonly message: string }
   | { readonly kind: "ended"; readonly result: MachineResult };

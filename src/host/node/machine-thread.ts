@@ -15,6 +15,8 @@ const STOP_PATIENCE_MS = 2000;
 export interface MachineListener {
   /** The guest's first instruction is next. */
   started(): void;
+  /** The guest has rebooted: it begins anew. */
+  restarted(): void;
   warning(message: string): void;
 }
 
@@ -51,6 +53,7 @@ export class MachineThread {
     this.result = new Promise((resolve, reject) => {
       this.#worker.on("message", (report: Report) => {
         if (report.kind === "started") listener.started();
+        else if (report.kind === "restarted") listener.restarted();
         else if (report.kind === "warning") listener.warning(report.message);
         else if (report.kind === "refused") reject(new HostelryError(report.code, report.message));
         else resolve(report.result);

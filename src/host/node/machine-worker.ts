@@ -16,6 +16,7 @@ import { openDrives, type BlockFile } from "./block-file.ts";
 import { readInputFile } from "./files.ts";
 import { collectGarbage } from "./garbage.ts";
 import { WorkerCompiler } from "./region-compiler.ts";
+import { optimizedAtOnce } from "./optimized.ts";
 import { commands, Control, type MachineConfig, type Report, type WorkerData } from "./machine-config.ts";
 
 /** So much input at a time: a device takes it at once, or most of it. */
@@ -120,7 +121,7 @@ async function main(): Promise<void> {
   try {
     drives = openDrives(config.drives);
     const files = await readBootFiles(config);
-    const board = new Board({
+    const board = optimizedAtOnce(() => new Board({
       machine: {
         ramSize: config.memory,
         clock: config.clock,
@@ -132,7 +133,7 @@ async function main(): Promise<void> {
       output: write,
       terminal: config.terminal,
       warn: (message) => report({ kind: "warning", message }),
-    });
+    }));
     if (!config.interpreterOnly) translate(board.machine);
     boot(board, files);
     collectGarbage();
@@ -141,6 +142,7 @@ async function main(): Promise<void> {
     while (end.kind === "reboot") {
       // Read again rather than kept: they would take a tenth of the guest's memory.
       boot(board, await readBootFiles(config));
+      report({ kind: "restarted" });
       end = board.run();
     }
     report({ kind: "ended", result: { end, stats: board.machine.stats() } });

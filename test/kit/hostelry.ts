@@ -1,0 +1,67 @@
+/** Runs bin/hostelry as a user would, in a process of its own. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { HostelryError } from "#base/errors.ts";
+import { DEFAULT_IMAGE, imageCommands } from "#cli/image.ts";
+import type { StoredImage } from "#host/node/image-store.ts";
+import { SILENT } from "#images/progress.ts";
+import { assemble } from "#riscv/assemble.ts";
+
+export const executable = fileURLToPath(new URL("../../bin/hostelry", import.meta.url));
+
+export interface Finished {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  /** All of stdin; nothing if absent. */
+  readonly input?: string | Uint8Array;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Called with all of stdout so far, whenever there is more. */
+  readonly onOutput?: (stdout: string, kill: (signal: NodeJS.Signals) => void) => void;
+  readonly timeoutMs?: number;
+}
+
+export function hostelry(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+  const { input = "", environment = {}, onOutput, timeoutMs = 120_000 } = options;
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [executable, ...args], { env: { ...process.env, ...environment }, timeout: timeoutMs, killSignal: "SIGKILL" });
+    let [stdout, stderr] = ["", ""];
+    child.stdout.setEncoding("latin1").on("data", (text: string) => {
+      stdout += text;
+      onOutput?.(stdout, (signal) => child.kill(signal));
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => void (stderr += text));
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ status, stdout, stderr }));
+    // A machine that ends before it has read all is no error of the test's.
+    child.stdin.on("error", () => {});
+    child.stdin.end(input);
+  });
+}
+
+/** The default image, built if it isn't there; or why it can't be, for a suite's `skip`. */
+export async function defaultImage(): Promise<{ readonly image: StoredImage } | { readonly skip: string }> {
+  try {
+    return { image: await imageCommands.ensure(DEFAULT_IMAGE, {}, { progress: SILENT }) };
+  } catch (error) {
+    if (!(error instanceof HostelryError)) throw error;
+    const reason = `no default image: ${error.message}`;
+    if (process.env["CI"]) throw new Error(`${reason}: in CI no test may be skipped`);
+    return { skip: reason };
+  }
+}
+
+/** A program for `--bios`: machine code for the start of memory, in M-mode. Returns its path. */
+export function bareProgram(source: string): string {
+  const folder = mkdtempSync(join(tmpdir(), "hostelry-test-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, "program.bin");
+  writeFileSync(path, assemble(source, { base: 0x80000000 }));
+  return path;
+}

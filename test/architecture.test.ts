@@ -197,8 +197,10 @@ suite("style", () => {
       assert(readme !== undefined, `${folder} has no README.md, nor has the folder above it`);
       const text = readFileSync(readme, "utf8");
       for (const [, name] of text.matchAll(/`([\w./-]+\.ts)`(?!\]\()/g)) {
-        const below = posix.relative(root, dirname(readme));
-        assert([...sources.keys()].some((path) => path.startsWith(`${below}/`) && path.endsWith(`/${name}`)), `${folder}/README.md names ${name}, which isn't there`);
+        // By its path, or by its name if it stands further down.
+        const place = posix.relative(root, dirname(readme));
+        const there = sources.has(posix.join(place, name!)) || [...sources.keys()].some((path) => path.startsWith(`${place}/`) && path.endsWith(`/${name}`));
+        assert(there, `${folder}/README.md names ${name}, which isn't there`);
       }
     }
   });

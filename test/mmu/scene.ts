@@ -102,6 +102,9 @@ class Builder {
       const entry = this.#map(root, levels, virtual, level, () => randomLeaf(level, this.#hotFrames, this.#random));
       if (entry !== undefined) mappings.push({ virtual, level, entry, isShared: false });
     }
+    // An invalid leaf may have made way for a table: fences by address don't reach what is no leaf.
+    const leaves = mappings.filter(({ entry }) => (this.#view.getUint8(entry - ramBase) & 0xf) !== 1);
+    mappings.splice(0, mappings.length, ...leaves);
     return space;
   }
 

@@ -1,0 +1,30 @@
+;;     csrrw a0, sscratch, a0
+;;     addi a1, a1, 1
+;;     csrw satp, a1
+;;     ret
+
+(func (param $state i32) (param $pc i64) (param $budget i32) (param $nesting i32) (result i64 i32)
+  (local i32 i64 i64 i64)
+  (block (;@1;)
+    (block (;@2;)
+      (local.set 4 (i32.load (;bank;) (local.get $state)))
+      (local.set 5 (i64.load (;x[10];) (local.get $state)))
+      (local.set 6 (i64.load (;x[11];) (local.get $state)))
+      (br_if 0 (;@2;) (i32.lt_s (local.get $budget) (i32.const 2)))
+      (local.set $budget (i32.sub (local.get $budget) (i32.const 2)))
+      (i32.store (;budget;) (local.get $state) (i32.add (local.get $budget) (i32.const 1)))
+      (local.set 7 (call $csr (local.get $state) (i32.const 320) (i32.const 1) (local.get 5) (i32.const 1)))
+      (br_if 1 (;@1;) (i32.load (;fault;) (local.get $state)))
+      (local.set 5 (local.get 7))
+      (local.set 6 (i64.add (local.get 6) (i64.const 1)))
+      (i64.store (;x[10];) (local.get $state) (local.get 5))
+      (i64.store (;x[11];) (local.get $state) (local.get 6))
+      (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
+      (return (i64.add (local.get $pc) (i64.const 8)) (local.get $budget))
+      (unreachable))
+    (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
+    (return (local.get $pc) (local.get $budget)))
+  (i32.store (;fault;) (local.get $state) (i32.const 0))
+  (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
+  (return (local.get $pc) (i32.add (local.get $budget) (i32.const 2)))
+  (unreachable))

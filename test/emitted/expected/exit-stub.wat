@@ -1,0 +1,38 @@
+;;     addi a0, a0, 1
+;;     addi a1, a1, 1
+;;     sd a1, 0(a2)
+;;     ret
+
+(func (param $state i32) (param $pc i64) (param $budget i32) (param $nesting i32) (result i64 i32)
+  (local i32 i64 i64 i64 i64 i64 i32 i32 i64)
+  (block (;@1;)
+    (block (;@2;)
+      (local.set 4 (i32.load (;bank;) (local.get $state)))
+      (local.set 5 (i64.load (;x[1];) (local.get $state)))
+      (local.set 6 (i64.load (;x[10];) (local.get $state)))
+      (local.set 7 (i64.load (;x[11];) (local.get $state)))
+      (local.set 8 (i64.load (;x[12];) (local.get $state)))
+      (br_if 0 (;@2;) (i32.lt_s (local.get $budget) (i32.const 4)))
+      (local.set $budget (i32.sub (local.get $budget) (i32.const 4)))
+      (local.set 6 (i64.add (local.get 6) (i64.const 1)))
+      (local.set 7 (i64.add (local.get 7) (i64.const 1)))
+      (local.set 9 (local.get 8))
+      (local.set 10
+        (i32.add
+          (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 9)) (i32.const 8)) (i32.const 32752)))
+          (i32.const 32768)))
+      (br_if 1 (;@1;) (i64.gt_u (i64.sub (local.get 9) (i64.load (local.get 10))) (i64.const 4088)))
+      (local.set 11 (i32.add (i32.wrap_i64 (local.get 9)) (i32.load offset=8 (local.get 10))))
+      (i64.store (local.get 11) (local.get 7))
+      (local.set 12 (i64.and (i64.add (local.get 5) (i64.const 0)) (i64.const -2)))
+      (i64.store (;x[10];) (local.get $state) (local.get 6))
+      (i64.store (;x[11];) (local.get $state) (local.get 7))
+      (return (local.get 12) (local.get $budget))
+      (unreachable))
+    (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
+    (return (local.get $pc) (local.get $budget)))
+  (i64.store (;x[10];) (local.get $state) (local.get 6))
+  (i64.store (;x[11];) (local.get $state) (local.get 7))
+  (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
+  (return (i64.add (local.get $pc) (i64.const 8)) (i32.add (local.get $budget) (i32.const 2)))
+  (unreachable))

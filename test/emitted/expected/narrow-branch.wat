@@ -1,0 +1,43 @@
+;;     lw a0, 0(a2)
+;;     lw a1, 4(a2)
+;;     bltu a0, a1, less
+;;     li a0, 1
+;; less:
+;;     ret
+
+(func (param $state i32) (param $pc i64) (param $budget i32) (param $nesting i32) (result i64 i32)
+  (local i32 i64 i64 i64 i32 i32 i32 i32 i32 i32 i32)
+  (block (;@1;)
+    (block (;@2;)
+      (local.set 4 (i32.load (;bank;) (local.get $state)))
+      (local.set 5 (i64.load (;x[1];) (local.get $state)))
+      (local.set 6 (i64.load (;x[12];) (local.get $state)))
+      (block (;@3;)
+        (br_if 1 (;@2;) (i32.lt_s (local.get $budget) (i32.const 5)))
+        (local.set $budget (i32.sub (local.get $budget) (i32.const 3)))
+        (local.set 7 (local.get 6))
+        (local.set 8
+          (i32.add
+            (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 7)) (i32.const 8)) (i32.const 32752)))
+            (i32.const 0)))
+        (br_if 2 (;@1;) (i64.gt_u (i64.sub (local.get 7) (i64.load (local.get 8))) (i64.const 4088)))
+        (local.set 9 (i32.add (i32.wrap_i64 (local.get 7)) (i32.load offset=8 (local.get 8))))
+        (local.set 10 (i32.load (local.get 9)))
+        (local.set 11 (local.get 10))
+        (local.set 12 (i32.load offset=4 (local.get 9)))
+        (local.set 13 (local.get 12))
+        (local.set 14 (i32.lt_u (local.get 11) (local.get 13)))
+        (br_if 0 (;@3;) (local.get 14))
+        (local.set $budget (i32.sub (local.get $budget) (i32.const 1)))
+        (local.set 11 (i32.const 1)))
+      (local.set $budget (i32.sub (local.get $budget) (i32.const 1)))
+      (local.set 7 (i64.and (i64.add (local.get 5) (i64.const 0)) (i64.const -2)))
+      (i64.store (;x[10];) (local.get $state) (i64.extend_i32_s (local.get 11)))
+      (i64.store (;x[11];) (local.get $state) (i64.extend_i32_s (local.get 13)))
+      (return (local.get 7) (local.get $budget))
+      (unreachable))
+    (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
+    (return (local.get $pc) (local.get $budget)))
+  (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
+  (return (local.get $pc) (i32.add (local.get $budget) (i32.const 3)))
+  (unreachable))

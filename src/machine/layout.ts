@@ -94,6 +94,9 @@ const fieldSpecs = {
   exitReason: "i32",
   /** The value of an access to a device, in either direction. */
   mmioValue: "i64",
+  /** How often shared TLB checks of translated code failed since they straddle two pages, and the head of the last such region. */
+  straddles: "i32",
+  straddlingHead: "i32",
   /** Set by translated code that stops before an instruction that the interpreter must execute. */
   interpretOne: "i32",
   /** A predecoded instruction that stands in no page, two sentinels, and its bits as they are. */

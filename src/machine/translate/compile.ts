@@ -7,13 +7,12 @@ import { emitRegion, type RegionImports } from "./emit.ts";
 import { CodeReader, formRegion, type Edges, type Region, type RegionRequest } from "./region.ts";
 
 export interface CompiledRegion {
-  readonly head: number;
   /** Pages that hold its code, relative to the head's, and the frames that they were mapped to. */
   readonly pages: readonly { readonly distance: number; readonly frame: number }[];
   /** Host addresses and bytes of the code that was translated: it must be the same when the region is put to use. */
   readonly code: readonly { readonly host: number; readonly bytes: Uint8Array }[];
   readonly instructions: number;
-  readonly privilege: number;
+  readonly request: RegionRequest;
 }
 
 export interface Batch {
@@ -117,11 +116,10 @@ export class RegionCompiler {
     }
     add(start, end);
     return {
-      head: region.request.head,
       pages: region.pages.map((distance) => ({ distance, frame: reader.host(distance * 4096 - inPage) })),
       code,
       instructions: region.instructionCount,
-      privilege: region.request.privilege,
+      request: region.request,
     };
   }
 }

@@ -33,7 +33,7 @@ import type {
 import { bank, get, layout, set } from "../layout.ts";
 import { jumpEntry, tlbEntry } from "../hart/translation-banks.ts";
 import { asWord, narrowCondition } from "./narrow.ts";
-import { accessGroups, type AccessGroup } from "./access-groups.ts";
+import { accessGroups, separateChecks, sharedChecks, type AccessGroup } from "./access-groups.ts";
 import { analyze, written, type BlockFlow, type RegisterSet } from "./dataflow.ts";
 import type { Block, Region } from "./region.ts";
 import { ARM, structure } from "./structure.ts";
@@ -90,6 +90,23 @@ function longestPaths(blocks: readonly Block[], successors: readonly number[][],
   return longest;
 }
 
+/** Of a block that only one other leads to, without a call between, that one; else -1. */
+function onlyPredecessors(blocks: readonly Block[], successors: readonly number[][], order: readonly number[]): number[] {
+  const parents = new Array<number>(blocks.length).fill(-1);
+  const seen = new Uint8Array(blocks.length);
+  seen[order[0]!] = 1;
+  for (const b of order) {
+    for (const s of successors[b]!) {
+      parents[s] = seen[s] || blocks[b]!.end.kind === "call" ? -1 : b;
+      seen[s] = 1;
+    }
+  }
+  return parents;
+}
+
+/** Host address of a group's first byte, where it has been checked. */
+type Hosts = Map<AccessGroup, Local>;
+
 class RegionEmitter {
   readonly f: FunctionBuilder;
   readonly region: Region;
@@ -104,6 +121,7 @@ class RegionEmitter {
   readonly #words: (Local | undefined)[] = [];
   #flows: readonly BlockFlow[] = [];
   #longest: readonly number[] = [];
+  #groups: readonly (readonly (AccessGroup | undefined)[])[] = [];
   readonly #position: number[] = [];
   #checked = new Set<number>();
 
@@ -143,6 +161,10 @@ class RegionEmitter {
     this.#checked.add(0);
     for (const b of shape.order) for (const s of successors[b]!) if (this.goesBack(b, s)) this.#checked.add(s);
     this.#longest = longestPaths(blocks, successors, shape.order, this.#checked);
+    const parents = onlyPredecessors(blocks, successors, shape.order);
+    const limits = this.region.request.separateChecks ? separateChecks : sharedChecks;
+    this.#groups = accessGroups(blocks, parents, shape.order, limits);
+    const hosts: Hosts[] = [];
 
     f.set(this.bank, get(this.state, "bank"));
     this.load(this.#flows[0]!.liveIn);
@@ -169,11 +191,19 @@ class RegionEmitter {
           break;
         }
         case "code":
-          f.scope(() => new BlockEmitter(this, blocks[step.block]!, step.block).emit(step.edges, labels));
+          f.scope(() => {
+            const known: Hosts = new Map(hosts[parents[step.block]!]);
+            new BlockEmitter(this, blocks[step.block]!, step.block, known).emit(step.edges, labels);
+            hosts[step.block] = known;
+          });
           break;
       }
     }
     f.unreachable();
+  }
+
+  groups(block: number): readonly (AccessGroup | undefined)[] {
+    return this.#groups[block]!;
   }
 
   goesBack(from: number, to: number): boolean {
@@ -207,9 +237,10 @@ class RegionEmitter {
   }
 
   /** Out of line: leaves for the interpreter at `offset`, which is to execute one instruction at least, with `unused` of the budget given back. */
-  exit(offset: number, dirty: RegisterSet, words: number, unused: number): Label {
+  exit(offset: number, dirty: RegisterSet, words: number, unused: number, before?: () => void): Label {
     const registers = { ...dirty };
     return this.f.outlined(() => {
+      before?.();
       this.store(registers, words);
       set(this.f, this.state, "interpretOne", 1);
       this.f.return(this.address(offset), unused === 0 ? this.budget : i32.add(this.budget, unused));
@@ -224,9 +255,8 @@ class BlockEmitter implements Semantics {
   readonly #region: RegionEmitter;
   readonly #block: Block;
   readonly #number: number;
-  readonly #groups: (AccessGroup | undefined)[];
-  /** Host address of the group's first byte, where it has been checked. */
-  readonly #hosts = new Map<AccessGroup, Local>();
+  readonly #groups: readonly (AccessGroup | undefined)[];
+  readonly #hosts: Hosts;
   readonly #dirty: RegisterSet;
   /** Registers that are in their 32-bit locals: extending is put off until the end of the block, and is never done for what dies before. */
   #words = 0;
@@ -237,12 +267,13 @@ class BlockEmitter implements Semantics {
   #floatChecked = false;
   #floatDirty = false;
 
-  constructor(region: RegionEmitter, block: Block, number: number) {
+  constructor(region: RegionEmitter, block: Block, number: number, hosts: Hosts) {
     this.f = region.f;
     this.#region = region;
     this.#block = block;
     this.#number = number;
-    this.#groups = accessGroups(block);
+    this.#groups = region.groups(number);
+    this.#hosts = hosts;
     this.#dirty = { ...region.flow(number).dirtyIn };
     this.#words = region.flow(number).wordsIn;
   }
@@ -316,6 +347,19 @@ class BlockEmitter implements Semantics {
       this.#words,
       this.#block.instructions.length - this.#index,
     ));
+  }
+
+  /** As `#leave`; counts if the span straddles two pages, so that no look-up will ever hit. */
+  #leaveForSpan(first: Local, span: number): Label {
+    const { f } = this;
+    const { state, region } = this.#region;
+    const unused = this.#block.instructions.length - this.#index;
+    return this.#region.exit(this.#offset, this.#dirty, this.#words, unused, () =>
+      f.if(i32.gtU(i32.add(i32.and(i32.wrap(first), 4095), span), 4096), () => {
+        set(f, state, "straddles", i32.add(get(state, "straddles"), 1));
+        set(f, state, "straddlingHead", region.request.head);
+      }),
+    );
   }
 
   #end(edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
@@ -523,9 +567,13 @@ class BlockEmitter implements Semantics {
         ? tlbEntry(this.#region.bank, first, bank.write, bank.writeEntries)
         : tlbEntry(this.#region.bank, first, bank.read, bank.readEntries),
     );
-    f.branchIf(this.#leave(), i64.gtU(i64.sub(first, i64.load(entry)), 4096 - span));
-    const host = f.let(i32.add(i32.wrap(first), i32.load(entry, 8)));
-    if (!group) return [host, 0];
+    const miss = i64.gtU(i64.sub(first, i64.load(entry)), 4096 - span);
+    f.branchIf(span > 8 ? this.#leaveForSpan(first, span) : this.#leave(), miss);
+    const address32 = i32.add(i32.wrap(first), i32.load(entry, 8));
+    if (!group) return [f.let(address32), 0];
+    // Blocks that follow may use it too.
+    const host = f.local("i32");
+    f.set(host, address32);
     this.#hosts.set(group, host);
     return [host, this.#decoded.imm - group.first];
   }
@@ -752,6 +800,7 @@ class BlockEmitter implements Semantics {
     this.setRd(old);
     if (!writing) return;
     if (number <= 3) return;
+    this.#hosts.clear();
     if (number === 0x100) {
       f.set(region.bank, get(state, "bank"));
       const { x, f: floats } = written(this.#decoded);

@@ -15,6 +15,8 @@ export interface RegionRequest {
   /** Host addresses of the frames that the pages around the head's are mapped to: index `pageReach` is the head's own; 0 if not executable. */
   readonly frames: readonly number[];
   readonly privilege: number;
+  /** Accesses share no TLB checks: see access-groups.ts. */
+  readonly separateChecks?: boolean;
 }
 
 export type BlockEnd =

@@ -35,11 +35,14 @@ export interface TranslationStatistics {
 }
 
 interface Installed {
-  readonly head: number;
+  readonly request: RegionRequest;
   readonly record: number;
   readonly slot: number;
   readonly code: readonly { readonly host: number; readonly bytes: Uint8Array }[];
 }
+
+/** In a slice. */
+const straddleLimit = 200;
 
 /** A module costs something of its own, so that few regions wait for company: for so many slices at most. */
 const batchMinimum = 16;
@@ -66,6 +69,7 @@ export class TranslationRegistry implements Translator {
   readonly #port: CompilerPort;
   /** Heads that are translated or asked for. */
   readonly #known = new Set<number>();
+  readonly #byHead = new Map<number, Installed>();
   readonly #byFrame = new Map<number, Set<Installed>>();
   readonly #freeSlots: number[] = [];
   #waiting: RegionRequest[] = [];
@@ -91,6 +95,7 @@ export class TranslationRegistry implements Translator {
       for (let i = 0; i < count; i++) this.#take(this.#map.requests + i * request.size);
       this.#state.setNumber("requests", 0);
     }
+    this.#separate();
     for (let batch = this.#port.receive(); batch !== undefined; batch = this.#port.receive()) {
       this.#inFlight--;
       this.#install(batch);
@@ -101,6 +106,19 @@ export class TranslationRegistry implements Translator {
     this.#port.post(this.#waiting.splice(0, batchLimit));
     this.#inFlight++;
     this.#patience = 0;
+  }
+
+  /** A region whose shared checks straddle two pages, time and again, is made anew without. */
+  #separate(): void {
+    const straddles = this.#state.number("straddles");
+    if (straddles === 0) return;
+    this.#state.setNumber("straddles", 0);
+    const region = this.#byHead.get(this.#state.number("straddlingHead"));
+    if (straddles < straddleLimit || region === undefined || region.request.separateChecks) return;
+    this.#drop(region);
+    this.#hart.exports.flushJumps(this.#map.hart);
+    this.#known.add(region.request.head);
+    this.#waiting.push({ ...region.request, separateChecks: true });
   }
 
   stats(): TranslationStatistics {
@@ -134,7 +152,7 @@ export class TranslationRegistry implements Translator {
     regions.forEach((region, i) => {
       if (!this.#isCurrent(region)) {
         this.statistics.stale++;
-        this.#known.delete(region.head);
+        this.#known.delete(region.request.head);
         return;
       }
       const slot = this.#freeSlots.pop() ?? this.#hart.regions.grow(1);
@@ -157,18 +175,20 @@ export class TranslationRegistry implements Translator {
     const record = this.#nextRecord;
     this.#nextRecord += regionRecord.page + region.pages.length * regionRecord.pageSize;
     view.setUint32(record + regionRecord.slot, slot, true);
-    view.setUint32(record + regionRecord.privilege, region.privilege, true);
+    view.setUint32(record + regionRecord.privilege, region.request.privilege, true);
     view.setUint32(record + regionRecord.pages, region.pages.length, true);
     region.pages.forEach(({ distance, frame: host }, i) => {
       view.setInt32(record + regionRecord.page + i * 8, distance, true);
       view.setUint32(record + regionRecord.page + i * 8 + 4, host, true);
     });
-    const installed: Installed = { head: region.head, record, slot, code: region.code };
+    const { request, code } = region;
+    const installed: Installed = { request, record, slot, code };
     for (const { host, bytes } of region.code) this.#cover(installed, host, bytes.length);
-    this.#setHead(region.head, record);
-    const entry = this.#frameEntry(region.head);
+    this.#setHead(request.head, record);
+    this.#byHead.set(request.head, installed);
+    const entry = this.#frameEntry(request.head);
     view.setUint32(entry + frame.flags, view.getUint32(entry + frame.flags, true) | frameFlags.heads, true);
-    this.#forgetDecoded(region.head);
+    this.#forgetDecoded(request.head);
   }
 
   /** Marks the lines of a frame that a region's code covers, so that stores to them are told. */
@@ -207,9 +227,11 @@ export class TranslationRegistry implements Translator {
 
   #drop(region: Installed): void {
     for (const { host } of region.code) this.#byFrame.get(host & -4096)?.delete(region);
-    this.#setHead(region.head, 0);
-    this.#forgetDecoded(region.head);
-    this.#known.delete(region.head);
+    const { head } = region.request;
+    this.#setHead(head, 0);
+    this.#byHead.delete(head);
+    this.#forgetDecoded(head);
+    this.#known.delete(head);
     this.statistics.invalidated++;
     // Its slot may still be running further up the stack, so the function stays; the table lets go of it.
     this.#hart.regions.set(region.slot, this.#hart.exports["nested"] as unknown as never);

@@ -198,6 +198,8 @@ export const bank = {
   /** In a bank that all address spaces share: whether it holds entries that aren't global, and whose (i32 each). */
   nonGlobal: 7168 * 16 + 3088,
   nonGlobalAsid: 7168 * 16 + 3092,
+  /** Whether it was ever cleared. */
+  ready: 7168 * 16 + 3096,
   size: 128 * 1024,
   count: 32,
 } as const;

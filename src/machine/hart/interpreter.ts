@@ -22,7 +22,7 @@ import type { Csrs } from "./csrs.ts";
 import { entryField, firstInstruction, handler, type Decoder } from "./decode.ts";
 import type { MemoryRoutines } from "./memory-access.ts";
 import { bits, hostAddress, inRam, State, type Program } from "./program.ts";
-import { tlbEntry, type TranslationBanks } from "./translation-banks.ts";
+import { tlbEntry, tlbIndex, tlbMiss, type TranslationBanks } from "./translation-banks.ts";
 import type { Traps } from "./traps.ts";
 
 /** Why `run` returned. */
@@ -504,10 +504,10 @@ class InterpretedSemantics implements Semantics {
   ): void {
     const { f } = this;
     const entries = table === "read" ? bank.readEntries : bank.writeEntries;
-    const entry = f.let(tlbEntry(this.#r.bankBase, address, bank[table], entries));
+    const entry = f.let(tlbIndex(this.#r.bankBase, address, entries));
     f.if(
-      i64.leU(i64.sub(address, i64.load(entry)), 4096 - size),
-      () => hit(i32.add(i32.wrap(address), i32.load(entry, 8))),
+      i32.eqz(tlbMiss(entry, bank[table], address, size)),
+      () => hit(i32.add(i32.wrap(address), i32.load(entry, bank[table] + 8))),
       miss,
     );
   }

@@ -2,8 +2,8 @@
  * The TLB, in banks: one for each context (address space, privilege, SUM, MXR). A change of context selects another bank and
  * flushes nothing; a bank whose key doesn't match is emptied and taken over. Layout: `bank` in layout.ts.
  *
- * An entry holds virtual addresses from its tag to the end of the page: va hits if va - tag <= 4096 - size (unsigned). An empty
- * entry has the tag of a page that belongs to another entry. So all zeros are empty, but for entry 0.
+ * An entry's tag is the address of its page. An access hits if its last byte lies in that page: if it began in the one before, it would have
+ * picked another entry. An empty entry's tag is -1, which is no page: banks are cleared to ones.
  */
 import { conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
@@ -30,6 +30,17 @@ export interface TranslationBanks {
 export function tlbEntry(bankBase: Expr, virtual: Expr, table: number, entries: number): Expr {
   const index = i32.and(i32.shrU(i32.wrap(virtual), 8), (entries - 1) << 4);
   return i32.add(i32.add(bankBase, index), table);
+}
+
+/** Whether `size` bytes from a virtual address miss a TLB entry (i32): their last byte must lie in the entry's page, which the first one picked. */
+export function tlbMiss(entry: Expr, table: number, virtual: Expr, size: number): Expr {
+  const last = size === 1 ? virtual : i64.add(virtual, size - 1);
+  return i64.ne(i64.and(last, -4096), i64.load(entry, table));
+}
+
+/** As `tlbEntry`, but relative to the bank: `table` is left to the offset of the load, where it costs nothing. */
+export function tlbIndex(bankBase: Expr, virtual: Expr, entries: number): Expr {
+  return i32.add(bankBase, i32.and(i32.shrU(i32.wrap(virtual), 8), (entries - 1) << 4));
 }
 
 /** Address of the jump cache's entry for a pc. */
@@ -62,24 +73,27 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     const base = f.parameter(0);
     const used = f.local("i64");
     const kib = 1 << bank.usedShift;
+    f.if(i32.eqz(i32.load(base, bank.ready)), () => {
+      f.memoryFill(base, 0xff, bank.largeFilter);
+      f.store("i32", base, 1, bank.ready);
+    });
     for (const word of [0, 1]) {
       f.set(used, i64.load(base, bank.used + 8 * word));
       f.block((done) =>
         f.loop((next) => {
           f.branchIf(done, i64.eqz(used));
           const piece = i32.add(i32.wrap(i64.ctz(used)), 64 * word);
-          f.memoryFill(i32.add(base, i32.shl(piece, bank.usedShift)), 0, kib);
+          f.memoryFill(i32.add(base, i32.shl(piece, bank.usedShift)), 0xff, kib);
           f.set(used, i64.and(used, i64.sub(used, 1)));
           f.branch(next);
         }),
       );
     }
     f.memoryFill(i32.add(base, bank.largeFilter), 0, bank.nonGlobal + 4 - bank.largeFilter);
-    for (const table of [bank.read, bank.write, bank.exec]) f.store("i64", base, 4096, table);
   });
 
   const clearJumps = (f: FunctionBuilder, base: Expr): void => {
-    f.memoryFill(i32.add(base, bank.jump), 0, bank.jumpEntries * 16);
+    f.memoryFill(i32.add(base, bank.jump), 0xff, bank.jumpEntries * 16);
     f.memoryFill(i32.add(base, bank.codeFilter), 0, 2 * bank.filterBytes);
   };
 
@@ -168,7 +182,6 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       Local,
       Local,
     ];
-    const otherPage = f.let(i64.and(i64.xor(virtual, 4096), -4096));
     f.set(asid, i32.and(asid, 0xffff));
     f.if(hasVirtual, () => state.count("addressFences"), () => state.count("fences"));
     forEachBank(f, state, (base, key, keyAddress) => {
@@ -187,9 +200,9 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
           f.store("i64", keyAddress, 0, layout.bankKeys.offset);
           f.branch(skip);
         });
-        f.store("i64", tlbEntry(base, virtual, bank.read, bank.readEntries), otherPage);
-        f.store("i64", tlbEntry(base, virtual, bank.write, bank.writeEntries), otherPage);
-        f.store("i64", tlbEntry(base, virtual, bank.exec, bank.execEntries), otherPage);
+        f.store("i64", tlbEntry(base, virtual, bank.read, bank.readEntries), -1);
+        f.store("i64", tlbEntry(base, virtual, bank.write, bank.writeEntries), -1);
+        f.store("i64", tlbEntry(base, virtual, bank.exec, bank.execEntries), -1);
         const code = i32.and(
           i32.load8U(filterByte(base, virtual, bank.codeFilter, codePageShift)),
           filterBit(virtual, codePageShift),
@@ -213,7 +226,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       f.set(end, i32.add(entry, bank.writeEntries * 16));
       f.loop((next) => {
         const frame = i32.add(i32.wrap(i64.load(entry)), i32.load(entry, 8));
-        f.if(i32.eq(frame, host), () => f.store("i64", entry, i64.xor(i64.load(entry), 4096)));
+        f.if(i32.eq(frame, host), () => f.store("i64", entry, -1));
         f.set(entry, i32.add(entry, 16));
         f.branchIf(next, i32.ltU(entry, end));
       });
@@ -230,7 +243,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       f.set(end, i32.add(entry, bank.execEntries * 16));
       f.loop((next) => {
         f.if(i32.eq(i32.load(entry, 8), page), () => {
-          f.store("i64", entry, i64.xor(i64.load(entry), 4096));
+          f.store("i64", entry, -1);
           f.store("i32", entry, 0, 8);
         });
         f.set(entry, i32.add(entry, 16));

@@ -31,7 +31,7 @@ import type {
   SystemOperation,
 } from "#riscv/semantics.ts";
 import { bank, get, layout, set } from "../layout.ts";
-import { jumpEntry, tlbEntry } from "../hart/translation-banks.ts";
+import { jumpEntry, tlbIndex, tlbMiss } from "../hart/translation-banks.ts";
 import { asWord, narrowCondition } from "./narrow.ts";
 import { accessGroups, separateChecks, sharedChecks, type AccessGroup } from "./access-groups.ts";
 import { analyze, written, type BlockFlow, type RegisterSet } from "./dataflow.ts";
@@ -562,14 +562,10 @@ class BlockEmitter implements Semantics {
       ? [group.first, group.last - group.first + 1, group.writes]
       : [0, size, writes];
     const first = f.let(group ? (start === 0 ? this.rs1 : i64.add(this.rs1, start)) : address);
-    const entry = f.let(
-      kind
-        ? tlbEntry(this.#region.bank, first, bank.write, bank.writeEntries)
-        : tlbEntry(this.#region.bank, first, bank.read, bank.readEntries),
-    );
-    const miss = i64.gtU(i64.sub(first, i64.load(entry)), 4096 - span);
-    f.branchIf(span > 8 ? this.#leaveForSpan(first, span) : this.#leave(), miss);
-    const address32 = i32.add(i32.wrap(first), i32.load(entry, 8));
+    const table = kind ? bank.write : bank.read;
+    const entry = f.let(tlbIndex(this.#region.bank, first, kind ? bank.writeEntries : bank.readEntries));
+    f.branchIf(span > 8 ? this.#leaveForSpan(first, span) : this.#leave(), tlbMiss(entry, table, first, span));
+    const address32 = i32.add(i32.wrap(first), i32.load(entry, table + 8));
     if (!group) return [f.let(address32), 0];
     // Blocks that follow may use it too.
     const host = f.local("i32");

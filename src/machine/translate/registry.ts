@@ -41,6 +41,11 @@ interface Installed {
   readonly code: readonly { readonly host: number; readonly bytes: Uint8Array }[];
 }
 
+/** Space for a region's record, and for the batches that are under way. */
+const recordReserve = 64 << 10;
+/** Bytes of WebAssembly that are kept; machine code takes some ten times as much. */
+const moduleBytesLimit = 64 << 20;
+
 /** In a slice. */
 const straddleLimit = 200;
 
@@ -75,6 +80,10 @@ export class TranslationRegistry implements Translator {
   #waiting: RegionRequest[] = [];
   #inFlight = 0;
   #patience = 0;
+  /** Entries of the head table that are in use, or were. */
+  #headsTaken = 0;
+  /** Of the modules that may still be in use. */
+  #liveBytes = 0;
   #nextRecord: number;
 
   constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort) {
@@ -96,6 +105,7 @@ export class TranslationRegistry implements Translator {
       this.#state.setNumber("requests", 0);
     }
     this.#separate();
+    if (this.#isFull()) this.#startAgain();
     for (let batch = this.#port.receive(); batch !== undefined; batch = this.#port.receive()) {
       this.#inFlight--;
       this.#install(batch);
@@ -106,6 +116,26 @@ export class TranslationRegistry implements Translator {
     this.#port.post(this.#waiting.splice(0, batchLimit));
     this.#inFlight++;
     this.#patience = 0;
+  }
+
+  #isFull(): boolean {
+    return (
+      this.#nextRecord > this.#map.predecode - recordReserve ||
+      this.#headsTaken > headCount / 2 ||
+      this.#liveBytes > moduleBytesLimit
+    );
+  }
+
+  /** Lets go of everything. What is still hot is soon asked for again. */
+  #startAgain(): void {
+    for (const region of [...this.#byHead.values()]) this.#drop(region);
+    this.#hart.exports.flushJumps(this.#map.hart);
+    this.#bytes.fill(0, this.#map.heads, this.#map.heads + headCount * 8);
+    this.#nextRecord = this.#map.regions;
+    this.#headsTaken = 0;
+    this.#liveBytes = 0;
+    this.#known.clear();
+    this.#waiting.length = 0;
   }
 
   /** A region whose shared checks straddle two pages, time and again, is made anew without. */
@@ -148,6 +178,7 @@ export class TranslationRegistry implements Translator {
     });
     this.statistics.modules++;
     this.statistics.wasmBytes += bytes;
+    this.#liveBytes += bytes;
     this.statistics.compileSeconds += seconds;
     regions.forEach((region, i) => {
       if (!this.#isCurrent(region)) {
@@ -248,6 +279,7 @@ export class TranslationRegistry implements Translator {
     for (;;) {
       const slot = this.#map.heads + index * 8;
       const at = view.getUint32(slot, true);
+      if (at === 0) this.#headsTaken++;
       if (at === 0 || at === host) {
         view.setUint32(slot, host, true);
         view.setUint32(slot + 4, record, true);

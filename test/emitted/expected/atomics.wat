@@ -23,13 +23,12 @@
             (br_if 1 (;@4;) (i32.and (i32.wrap_i64 (local.get 7)) (i32.const 3)))
             (local.set 9 (local.get 7))
             (local.set 10
-              (i32.add
-                (i32.add
-                  (local.get 4)
-                  (i32.and (i32.shr_u (i32.wrap_i64 (local.get 9)) (i32.const 8)) (i32.const 32752)))
-                (i32.const 32768)))
-            (br_if 1 (;@4;) (i64.gt_u (i64.sub (local.get 9) (i64.load (local.get 10))) (i64.const 4092)))
-            (local.set 11 (i32.add (i32.wrap_i64 (local.get 9)) (i32.load offset=8 (local.get 10))))
+              (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 9)) (i32.const 8)) (i32.const 32752))))
+            (br_if 1 (;@4;)
+              (i64.ne
+                (i64.and (i64.add (local.get 9) (i64.const 3)) (i64.const -4096))
+                (i64.load offset=32768 (local.get 10))))
+            (local.set 11 (i32.add (i32.wrap_i64 (local.get 9)) (i32.load offset=32776 (local.get 10))))
             (local.set 12 (i32.load (local.get 11)))
             (i64.store32 (local.get 11) (i64.add (i64.extend_i32_s (local.get 12)) (local.get 6)))
             (local.set 13 (local.get 12))
@@ -40,11 +39,10 @@
               (local.set 9 (local.get 8))
               (local.set 12
                 (i32.add
-                  (i32.add
-                    (local.get 4)
-                    (i32.and (i32.shr_u (i32.wrap_i64 (local.get 9)) (i32.const 8)) (i32.const 32752)))
-                  (i32.const 0)))
-              (br_if 4 (;@2;) (i64.gt_u (i64.sub (local.get 9) (i64.load (local.get 12))) (i64.const 4088)))
+                  (local.get 4)
+                  (i32.and (i32.shr_u (i32.wrap_i64 (local.get 9)) (i32.const 8)) (i32.const 32752))))
+              (br_if 4 (;@2;)
+                (i64.ne (i64.and (i64.add (local.get 9) (i64.const 7)) (i64.const -4096)) (i64.load (local.get 12))))
               (local.set 11 (i32.add (i32.wrap_i64 (local.get 9)) (i32.load offset=8 (local.get 12))))
               (local.set 14 (i64.load (local.get 11)))
               (i32.store (;reservation;) (local.get $state) (local.get 11))
@@ -55,12 +53,13 @@
               (local.set 16 (local.get 8))
               (local.set 10
                 (i32.add
-                  (i32.add
-                    (local.get 4)
-                    (i32.and (i32.shr_u (i32.wrap_i64 (local.get 16)) (i32.const 8)) (i32.const 32752)))
-                  (i32.const 32768)))
-              (br_if 5 (;@1;) (i64.gt_u (i64.sub (local.get 16) (i64.load (local.get 10))) (i64.const 4088)))
-              (local.set 17 (i32.add (i32.wrap_i64 (local.get 16)) (i32.load offset=8 (local.get 10))))
+                  (local.get 4)
+                  (i32.and (i32.shr_u (i32.wrap_i64 (local.get 16)) (i32.const 8)) (i32.const 32752))))
+              (br_if 5 (;@1;)
+                (i64.ne
+                  (i64.and (i64.add (local.get 16) (i64.const 7)) (i64.const -4096))
+                  (i64.load offset=32768 (local.get 10))))
+              (local.set 17 (i32.add (i32.wrap_i64 (local.get 16)) (i32.load offset=32776 (local.get 10))))
               (local.set 18 (i64.const 1))
               (if (;@7;)
                 (i32.and

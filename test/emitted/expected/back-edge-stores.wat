@@ -19,11 +19,12 @@
         (local.set $budget (i32.sub (local.get $budget) (i32.const 5)))
         (local.set 8 (local.get 6))
         (local.set 9
-          (i32.add
-            (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 8)) (i32.const 8)) (i32.const 32752)))
-            (i32.const 32768)))
-        (br_if 2 (;@1;) (i64.gt_u (i64.sub (local.get 8) (i64.load (local.get 9))) (i64.const 4088)))
-        (local.set 10 (i32.add (i32.wrap_i64 (local.get 8)) (i32.load offset=8 (local.get 9))))
+          (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 8)) (i32.const 8)) (i32.const 32752))))
+        (br_if 2 (;@1;)
+          (i64.ne
+            (i64.and (i64.add (local.get 8) (i64.const 7)) (i64.const -4096))
+            (i64.load offset=32768 (local.get 9))))
+        (local.set 10 (i32.add (i32.wrap_i64 (local.get 8)) (i32.load offset=32776 (local.get 9))))
         (local.set 11 (i64.load (local.get 10)))
         (local.set 12 (local.get 11))
         (local.set 13 (i64.add (local.get 12) (local.get 12)))

@@ -17,10 +17,9 @@
         (local.set $budget (i32.sub (local.get $budget) (i32.const 3)))
         (local.set 7 (local.get 6))
         (local.set 8
-          (i32.add
-            (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 7)) (i32.const 8)) (i32.const 32752)))
-            (i32.const 0)))
-        (br_if 2 (;@1;) (i64.gt_u (i64.sub (local.get 7) (i64.load (local.get 8))) (i64.const 4088)))
+          (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 7)) (i32.const 8)) (i32.const 32752))))
+        (br_if 2 (;@1;)
+          (i64.ne (i64.and (i64.add (local.get 7) (i64.const 7)) (i64.const -4096)) (i64.load (local.get 8))))
         (local.set 9 (i32.add (i32.wrap_i64 (local.get 7)) (i32.load offset=8 (local.get 8))))
         (local.set 10 (i32.load (local.get 9)))
         (local.set 11 (local.get 10))

@@ -120,7 +120,9 @@ async function main(): Promise<void> {
   let drives: readonly BlockFile[] = [];
   try {
     drives = openDrives(config.drives);
-    const files = await readBootFiles(config);
+    // Read while the hart's program is made.
+    const reading = readBootFiles(config);
+    reading.catch(() => {});
     const board = optimizedAtOnce(() => new Board({
       machine: {
         ramSize: config.memory,
@@ -135,7 +137,7 @@ async function main(): Promise<void> {
       warn: (message) => report({ kind: "warning", message }),
     }));
     if (!config.interpreterOnly) translate(board.machine);
-    boot(board, files);
+    boot(board, await reading);
     collectGarbage();
     report({ kind: "started" });
     let end = board.run();

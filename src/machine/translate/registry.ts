@@ -25,7 +25,8 @@ export interface CompiledModule extends Omit<Batch, "bytes"> {
 
 export interface TranslationStatistics {
   regions: number;
-  instructions: number;
+  /** Guest instructions in all regions that were made. */
+  regionInstructions: number;
   modules: number;
   wasmBytes: number;
   compileSeconds: number;
@@ -57,7 +58,7 @@ const batchLimit = 64;
 export class TranslationRegistry implements Translator {
   readonly statistics: TranslationStatistics = {
     regions: 0,
-    instructions: 0,
+    regionInstructions: 0,
     modules: 0,
     wasmBytes: 0,
     compileSeconds: 0,
@@ -190,7 +191,7 @@ export class TranslationRegistry implements Translator {
       this.#hart.regions.set(slot, instance.exports[`r${i}`]);
       this.#register(region, slot);
       this.statistics.regions++;
-      this.statistics.instructions += region.instructions;
+      this.statistics.regionInstructions += region.instructions;
     });
   }
 

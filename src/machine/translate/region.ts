@@ -149,7 +149,8 @@ export function formRegion(reader: CodeReader, wanted: RegionRequest, edges: Edg
   const work: [context: number, offset: number][] = [];
   const leader = (context: number, offset: number): void => {
     const id = key(context, offset);
-    if (leaders.has(id) || !reader.wasExecuted(offset)) return;
+    // The head was asked for; its entry may have been forgotten since.
+    if (leaders.has(id) || (offset !== 0 && !reader.wasExecuted(offset))) return;
     leaders.add(id);
     work.push([context, offset]);
   };

@@ -47,7 +47,7 @@ const recordReserve = 64 << 10;
 /** Bytes of WebAssembly that are kept; machine code takes some ten times as much. */
 const moduleBytesLimit = 64 << 20;
 
-/** In a slice. */
+/** So many in all: which region they are of is known of the last only, which is a good guess. */
 const straddleLimit = 200;
 
 /** A module costs something of its own, so that few regions wait for company: for so many slices at most. */
@@ -141,11 +141,10 @@ export class TranslationRegistry implements Translator {
 
   /** A region whose shared checks straddle two pages, time and again, is made anew without. */
   #separate(): void {
-    const straddles = this.#state.number("straddles");
-    if (straddles === 0) return;
+    if (this.#state.number("straddles") < straddleLimit) return;
     this.#state.setNumber("straddles", 0);
     const region = this.#byHead.get(this.#state.number("straddlingHead"));
-    if (straddles < straddleLimit || region === undefined || region.request.separateChecks) return;
+    if (region === undefined || region.request.separateChecks) return;
     this.#drop(region);
     this.#hart.exports.flushJumps(this.#map.hart);
     this.#known.add(region.request.head);

@@ -1,0 +1,65 @@
+/** Accesses at the edges of pages and of the address space, where translated code checks several at once. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { RAM, TestHart, tiers, type Tier } from "../kit/hart.ts";
+
+const loadAccessFault = 5n;
+
+/** Loops over two loads from one base, often enough to be translated; then once from `edge`, and comes back with what the trap says. */
+function loadAround(edge: bigint, tier: Tier): { cause: bigint; value: bigint; share: number } {
+  const hart = new TestHart({ tier });
+  hart.program(`
+        la    t0, handler
+        csrw  mtvec, t0
+        li    s1, 5000
+        li    a1, ${RAM + 0x800}
+        li    s2, ${edge}
+    loop:
+        ld    a2, -8(a1)
+        ld    a3, 8(a1)
+        addi  s1, s1, -1
+        bnez  s1, loop
+        mv    a1, s2
+        li    s1, 1
+        j     loop
+    handler:
+        wfi
+  `);
+  assert.equal(hart.run(40_000), "wait");
+  return { cause: hart.get("mcause"), value: hart.get("mtval"), share: hart.translatedShare };
+}
+
+suite("addresses at the edges", () => {
+  for (const tier of tiers) {
+    for (const edge of [0n, 8n, 1n << 32n, 1n << 56n, -(1n << 63n), BigInt(RAM)]) {
+      test(`a span that begins outside of memory faults, base ${edge}, ${tier}`, () => {
+        const { cause, value, share } = loadAround(edge, tier);
+        assert.equal(cause, loadAccessFault);
+        assert.equal(value, BigInt.asUintN(64, edge - 8n));
+        if (tier === "translator") assert.ok(share > 0.5, `only ${share} was translated`);
+      });
+    }
+
+    test(`a span over two pages is read and written right, and stays translated, ${tier}`, () => {
+      const hart = new TestHart({ tier });
+      hart.program(`
+            li    s1, 20000
+            li    a1, ${RAM + 0x4000}
+        loop:
+            ld    a2, -8(a1)
+            ld    a3, 8(a1)
+            addi  a2, a2, 1
+            addi  a3, a3, 2
+            sd    a2, -8(a1)
+            sd    a3, 8(a1)
+            addi  s1, s1, -1
+            bnez  s1, loop
+            wfi
+      `);
+      assert.equal(hart.run(200_000), "wait");
+      assert.equal(hart.view.getBigUint64(0x4000 - 8, true), 20_000n);
+      assert.equal(hart.view.getBigUint64(0x4000 + 8, true), 40_000n);
+      if (tier === "translator") assert.ok(hart.translatedShare > 0.5, `only ${hart.translatedShare} was translated`);
+    });
+  }
+});

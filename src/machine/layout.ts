@@ -94,7 +94,7 @@ const fieldSpecs = {
   exitReason: "i32",
   /** The value of an access to a device, in either direction. */
   mmioValue: "i64",
-  /** How often shared TLB checks of translated code failed since they straddle two pages, and the head of the last such region. */
+  /** How often in a row shared TLB checks of one region failed since they straddle two pages, and its head. */
   straddles: "i32",
   straddlingHead: "i32",
   /** Set by translated code that stops before an instruction that the interpreter must execute. */

@@ -356,8 +356,10 @@ class BlockEmitter implements Semantics {
     const unused = this.#block.instructions.length - this.#index;
     return this.#region.exit(this.#offset, this.#dirty, this.#words, unused, () =>
       f.if(i32.gtU(i32.add(i32.and(i32.wrap(first), 4095), span), 4096), () => {
-        set(f, state, "straddles", i32.add(get(state, "straddles"), 1));
-        set(f, state, "straddlingHead", region.request.head);
+        const { head } = region.request;
+        const isSame = i32.eq(get(state, "straddlingHead"), head);
+        set(f, state, "straddles", i32.add(select(isSame, get(state, "straddles"), 0), 1));
+        set(f, state, "straddlingHead", head);
       }),
     );
   }

@@ -47,8 +47,9 @@ const recordReserve = 64 << 10;
 /** Bytes of WebAssembly that are kept; machine code takes some ten times as much. */
 const moduleBytesLimit = 64 << 20;
 
-/** So many in all: which region they are of is known of the last only, which is a good guess. */
+/** So many within some slices, one after the other, of one region: the odd one costs less than separate checks would. */
 const straddleLimit = 200;
+const straddleSlices = 16;
 
 /** A module costs something of its own, so that few regions wait for company: for so many slices at most. */
 const batchMinimum = 16;
@@ -81,6 +82,7 @@ export class TranslationRegistry implements Translator {
   #waiting: RegionRequest[] = [];
   #inFlight = 0;
   #patience = 0;
+  #polls = 0;
   /** Entries of the head table that are in use, or were. */
   #headsTaken = 0;
   /** Of the modules that may still be in use. */
@@ -141,8 +143,9 @@ export class TranslationRegistry implements Translator {
 
   /** A region whose shared checks straddle two pages, time and again, is made anew without. */
   #separate(): void {
-    if (this.#state.number("straddles") < straddleLimit) return;
-    this.#state.setNumber("straddles", 0);
+    const straddles = this.#state.number("straddles");
+    if (this.#polls++ % straddleSlices === 0 || straddles >= straddleLimit) this.#state.setNumber("straddles", 0);
+    if (straddles < straddleLimit) return;
     const region = this.#byHead.get(this.#state.number("straddlingHead"));
     if (region === undefined || region.request.separateChecks) return;
     this.#drop(region);

@@ -624,35 +624,14 @@ class InterpretedSemantics implements Semantics {
 
   branch(condition: Expr): void {
     const { f } = this;
-    f.if(condition, () => this.#jumpBy(true));
+    f.if(condition, () => {
+      f.set(this.#r.kind, jumpKind.loop);
+      this.#jumpBy("backward");
+    });
   }
 
   /** To pc + imm, within the page if it can be. Forward branches start no loop, so they are not profiled. */
-  #jumpBy(conditionally: boolean): void {
-    const { f } = this;
-    const { ip, ipBase, ipLimit, pc, kind, profile, target } = this.#r;
-    f.set(target, i32.add(ip, i32.shl(this.#imm32, 2)));
-    f.if(i32.geU(i32.sub(target, ipBase), ipLimit), () => {
-      f.set(pc, i64.add(this.pc, this.imm));
-      f.set(profile, 1);
-      f.branch(this.#labels.fetch);
-    });
-    f.set(ip, target);
-    if (conditionally) f.branchIf(this.#labels.next, i32.geS(this.#imm32, 0));
-    f.set(kind, jumpKind.loop);
-    f.branch(this.#labels.profiled);
-  }
-
-  jump(): void {
-    const { f } = this;
-    const rd = i32.and(i32.shrU(this.#r.low, entryField.rd), 63);
-    this.setRd(this.next);
-    f.set(this.#r.kind, select(i32.eq(rd, 32), i32.const(jumpKind.loop), jumpKind.call));
-    this.#jumpByKeepingKind();
-    this.#ended = true;
-  }
-
-  #jumpByKeepingKind(): void {
+  #jumpBy(profiles: "always" | "backward"): void {
     const { f } = this;
     const { ip, ipBase, ipLimit, pc, profile, target } = this.#r;
     f.set(target, i32.add(ip, i32.shl(this.#imm32, 2)));
@@ -662,7 +641,17 @@ class InterpretedSemantics implements Semantics {
       f.branch(this.#labels.fetch);
     });
     f.set(ip, target);
+    if (profiles === "backward") f.branchIf(this.#labels.next, i32.geS(this.#imm32, 0));
     f.branch(this.#labels.profiled);
+  }
+
+  jump(): void {
+    const { f } = this;
+    const rd = i32.and(i32.shrU(this.#r.low, entryField.rd), 63);
+    this.setRd(this.next);
+    f.set(this.#r.kind, select(i32.eq(rd, 32), i32.const(jumpKind.loop), jumpKind.call));
+    this.#jumpBy("always");
+    this.#ended = true;
   }
 
   jumpRegister(address: Expr): void {

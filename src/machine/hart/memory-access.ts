@@ -114,6 +114,18 @@ export function defineMemoryRoutines(
     noteEntry(f, state, base, entry, virtual);
   };
 
+  /** The one gate for stores: a frame of code is told, any other may enter the write TLB. */
+  const admitStore = (f: FunctionBuilder, state: State, virtual: Local, at: Local, tellCode: () => void): void => {
+    const entry = f.let(frameEntry(map, at));
+    const flags = f.let(i32.load(entry, frame.flags));
+    f.if(i32.and(flags, frameFlags.code), tellCode, () =>
+      f.if(state.get("pmpUniform"), () => {
+        f.store("i32", entry, i32.or(flags, frameFlags.writable), frame.flags);
+        install(f, state, virtual, at, bank.write, bank.writeEntries);
+      }),
+    );
+  };
+
   const loadSlow = module.function("loadSlow", ["i32", "i64", "i32"], ["i64"], (f) => {
     const [state, virtual, log] = [new State(f), f.parameter(1), f.parameter(2)];
     const size = f.let(i32.shl(1, log));
@@ -169,17 +181,7 @@ export function defineMemoryRoutines(
     pmpForAll(f, state, translation, physical, virtual, size, access.write);
     f.if(inRam(map, physical), () => {
       const at = f.let(hostAddress(map, physical));
-      const entry = f.let(frameEntry(map, at));
-      const flags = f.let(i32.load(entry, frame.flags));
-      f.if(
-        i32.and(flags, frameFlags.code),
-        () => f.call(codeStore, [state.base, at, size]),
-        () =>
-          f.if(state.get("pmpUniform"), () => {
-            f.store("i32", entry, i32.or(flags, frameFlags.writable), frame.flags);
-            install(f, state, virtual, at, bank.write, bank.writeEntries);
-          }),
-      );
+      admitStore(f, state, virtual, at, () => f.call(codeStore, [state.base, at, size]));
       const kinds = ["i64_8", "i64_16", "i64_32", "i64"] as const;
       kinds.forEach((kind, i) => f.if(i32.eq(log, i), () => f.store(kind, at, value)));
       f.return();
@@ -214,19 +216,8 @@ export function defineMemoryRoutines(
     f.if(
       isRead,
       () => f.if(state.get("pmpUniform"), () => install(f, state, virtual, at, bank.read, bank.readEntries)),
-      () => {
-        const entry = f.let(frameEntry(map, at));
-        const flags = f.let(i32.load(entry, frame.flags));
-        f.if(
-          i32.and(flags, frameFlags.code),
-          () => f.call(dropDecoded, [state.base, at, size]),
-          () =>
-            f.if(state.get("pmpUniform"), () => {
-              f.store("i32", entry, i32.or(flags, frameFlags.writable), frame.flags);
-              install(f, state, virtual, at, bank.write, bank.writeEntries);
-            }),
-        );
-      },
+      // Not `codeStore`: giving the frame up would pull the decoded page from under the instruction that is being executed.
+      () => admitStore(f, state, virtual, at, () => f.call(dropDecoded, [state.base, at, size])),
     );
     f.push(at);
   });

@@ -9,7 +9,8 @@ import { parseKernel } from "#images/kernel.ts";
 import { HostTime } from "#machine/host-time.ts";
 import { Recording, type Arrival, type Outside, type StampedInput } from "#machine/inputs.ts";
 import { architecturalFields, layout } from "#machine/layout.ts";
-import type { ClockMode } from "#machine/machine.ts";
+import type { ClockMode } from "#machine/computer.ts";
+import { Machine } from "#machine/machine.ts";
 import { Board } from "#platform/board.ts";
 import { defaultImage } from "./kit/hostelry.ts";
 
@@ -60,23 +61,24 @@ suite("a boot of Debian is repeatable", { skip: "skip" in found && found.skip },
   /** Runs until so many instructions have retired, at the end of that slice. */
   const boot = async (clock: ClockMode, outside: Outside, record?: StampedInput[]): Promise<EndState> => {
     let output = "";
-    const board: Board = new Board({
-      machine: { ramSize: 96 * MIB, clock, outside, doorbell: new Doorbell(), command: () => (board.machine.instret >= INSTRUCTIONS ? "stop" : "run") },
+    const command = (): "stop" | "run" => (machine.computer.instret >= INSTRUCTIONS ? "stop" : "run");
+    const machine: Machine = new Machine({ ramSize: 96 * MIB, clock, outside, doorbell: new Doorbell(), command });
+    const board = new Board({
+      computer: machine.computer,
       drives: [],
       output: (bytes) => void (output += Buffer.from(bytes).toString("latin1")),
       terminal: { columns: 80, rows: 24 },
       warn: (message) => assert.fail(message),
     });
-    if (record !== undefined) board.machine.inputs.recorder = (input) => void record.push(input);
+    if (record !== undefined) machine.computer.inputs.recorder = (input) => void record.push(input);
     board.boot({ kernel: await parseKernel(kernelFile, "the kernel"), initrd, append: manifest?.append ?? "" });
-    assert.deepEqual(board.run(), { kind: "stopped" });
-    const { machine } = board;
+    assert.deepEqual(machine.run(), { kind: "stopped" });
     const fieldOf = (name: (typeof architecturalFields)[number]): string[] =>
       Array.from({ length: layout[name].count }, (_, index) => machine.state.get(name, index).toString(16));
     // x[32] is where writes to x0 go: no register.
     const state = Object.fromEntries(architecturalFields.map((name) => [name, name === "x" ? fieldOf(name).slice(0, 32) : fieldOf(name)]));
-    const memory = createHash("sha256").update(Buffer.from(machine.dma.readable(0x80000000, 96 * MIB))).digest("hex");
-    return { instret: machine.instret, state, memory, output };
+    const memory = createHash("sha256").update(Buffer.from(machine.processor.dma.readable(0x80000000, 96 * MIB))).digest("hex");
+    return { instret: machine.computer.instret, state, memory, output };
   };
 
   test("by the instruction clock and a seed", async () => {

@@ -3,7 +3,7 @@ import { HostelryError } from "#base/errors.ts";
 import type { MachineConfig, MachineResult } from "#host/node/machine-config.ts";
 import { MachineThread } from "#host/node/machine-thread.ts";
 import { DEFAULT_APPEND } from "#images/image.ts";
-import type { ClockMode } from "#machine/machine.ts";
+import type { ClockMode } from "#machine/computer.ts";
 import { constants } from "node:os";
 import { ConsoleSession, type ConsoleMode } from "./console-session.ts";
 import { ExitStatus } from "./exit-status.ts";

@@ -5,21 +5,22 @@ import { assemble } from "#riscv/assemble.ts";
 import type { MmioDevice } from "./bus.ts";
 import { HostTime } from "./host-time.ts";
 import { Recording, type Arrival, type Outside, type StampedInput } from "./inputs.ts";
-import { Machine, type ClockMode, type MachineEnd, type Surroundings } from "./machine.ts";
+import type { ClockMode, Computer, MachineEnd, Surroundings } from "./computer.ts";
+import { Machine } from "./machine.ts";
 
 const RAM = 0x80000000;
 const DEVICE = 0x1000_0000;
 
 /** A device whose registers are what a test wants of stores: 0 ends the machine, 8 is mtimecmp, 16 the offset of mtime. */
-function control(machine: () => Machine): MmioDevice {
+function control(computer: () => Computer): MmioDevice {
   return {
     name: "control",
     size: 32,
     read: () => 0,
     write(offset, _size, value) {
-      if (offset === 0) machine().end({ kind: "fail", code: value });
-      if (offset === 8) machine().setTimecmp(value);
-      if (offset === 16) machine().setMtimeOffset(value);
+      if (offset === 0) computer().end({ kind: "fail", code: value });
+      if (offset === 8) computer().setTimecmp(value);
+      if (offset === 16) computer().setMtimeOffset(value);
     },
     deviceTreeNode: () => ({ name: "control", properties: {} }),
     reset() {},
@@ -48,20 +49,20 @@ function start(source: string, clock: ClockMode, outside: Outside = new Quiet(),
   const deadline = performance.now() + patience;
   const command = (): "run" | "stop" => (performance.now() > deadline ? "stop" : "run");
   const machine: Machine = new Machine({ ramSize: 1 << 20, clock, outside, doorbell: new Doorbell(), command });
-  if (record !== undefined) machine.inputs.recorder = (input) => void record.push(input);
-  machine.bus.map(DEVICE, control(() => machine));
+  if (record !== undefined) machine.computer.inputs.recorder = (input) => void record.push(input);
+  machine.computer.bus.map(DEVICE, control(() => machine.computer));
   const arrivals: string[] = [];
   const surroundings: Surroundings = {
-    firmwareCall: () => machine.end({ kind: "poweroff" }),
+    firmwareCall: () => machine.computer.end({ kind: "poweroff" }),
     arrived(input) {
       arrivals.push(input.kind === "console" ? Buffer.from(input.bytes).toString() : input.kind);
-      machine.line(11).set(true);
+      machine.computer.line(11).set(true);
     },
     ready: () => true,
     sliceEnded() {},
   };
-  machine.attach(surroundings);
-  machine.dma.writable(RAM, 4096).set(assemble(source, { base: RAM }));
+  machine.computer.attach(surroundings);
+  machine.processor.dma.writable(RAM, 4096).set(assemble(source, { base: RAM }));
   machine.state.set("pc", RAM);
   const end = machine.run();
   return { machine, end, arrivals, x: (index) => Number(machine.state.get("x", index)) };
@@ -79,7 +80,7 @@ suite("a machine", () => {
     const { end, machine } = start(`li a0, 7\n${END}`, "instructions");
     assert.deepEqual(end, { kind: "fail", code: 7 });
     // Two loads of a constant, and the store.
-    assert.equal(machine.instret, 3);
+    assert.equal(machine.computer.instret, 3);
   });
 
   test("a store to nowhere is the guest's fault", () => {
@@ -116,7 +117,7 @@ suite("a machine", () => {
     assert.equal(x(9), 36_000_000);
     assert.equal(x(18), 128);
     assert.ok(x(19) < 20, "waiting retires nothing");
-    assert.equal(machine.mtime, 36_000_001);
+    assert.equal(machine.computer.mtime, 36_000_001);
   });
 
   test("instruction clock: a timer interrupt comes at its very instruction", () => {
@@ -159,7 +160,7 @@ suite("a machine", () => {
     assert.equal(x(8), 5000);
     assert.equal(x(9), 9000);
     assert.equal(x(18), 32);
-    assert.equal(machine.clock.ticks(), machine.mtime - 5000);
+    assert.equal(machine.computer.clock.ticks(), machine.computer.mtime - 5000);
   });
 
   test("host clock: waits for its timer, and not longer for the look at it", () => {
@@ -179,7 +180,7 @@ suite("a machine", () => {
       ${END}`, "host");
     assert.ok(x(9) - x(8) >= 200_000, `${x(9) - x(8)}`);
     assert.ok(machine.stats().idleSeconds > 0.015);
-    assert.ok(machine.instret < 1000);
+    assert.ok(machine.computer.instret < 1000);
   });
 
   test("a command pauses it, and the time that it is paused is not the guest's; another stops it", () => {
@@ -201,29 +202,29 @@ suite("a machine", () => {
         return asked === 2 ? "pause" : asked < 5 ? "run" : "stop";
       },
     });
-    machine.attach({ firmwareCall() {}, arrived() {}, ready: () => true, sliceEnded() {} });
-    machine.dma.writable(RAM, 64).set(assemble("loop: j loop", { base: RAM }));
+    machine.computer.attach({ firmwareCall() {}, arrived() {}, ready: () => true, sliceEnded() {} });
+    machine.processor.dma.writable(RAM, 64).set(assemble("loop: j loop", { base: RAM }));
     machine.state.set("pc", RAM);
     assert.deepEqual(machine.run(), { kind: "stopped" });
     assert.equal(paused, 1);
-    assert.ok(machine.clock.ticks() <= (performance.now() - now) * 10_000);
+    assert.ok(machine.computer.clock.ticks() <= (performance.now() - now) * 10_000);
   });
 
   test("a hart whose trap vector faults hears a command all the same", () => {
     const { end, machine } = start("ecall", "instructions", new Quiet(), undefined, 200);
     assert.deepEqual(end, { kind: "stopped" });
-    assert.equal(machine.instret, 0);
+    assert.equal(machine.computer.instret, 0);
     assert.ok(machine.stats().traps["instruction access fault"]! > 1000);
   });
 
   test("reset: the hart as after power-on, the count of instructions goes on", () => {
     const { machine } = start(`li t0, -1\ncsrw menvcfg, t0\ncsrw pmpaddr0, t0\ncsrw mie, t0\ncsrw mscratch, t0\nli a0, 1\n${END}`, "instructions");
-    const instret = machine.instret;
-    machine.resetHart();
+    const instret = machine.computer.instret;
+    machine.computer.core.reset();
     for (const field of ["menvcfg", "mie", "mscratch", "pmpaddr", "pc", "mstatus", "satp"] as const) assert.equal(machine.state.get(field), 0n, field);
     assert.equal(machine.state.get("x", 5), 0n);
     assert.equal(machine.state.number("privilege"), 3);
-    assert.equal(machine.instret, instret);
+    assert.equal(machine.computer.instret, instret);
   });
 
   test("more memory than there can be is refused", () => {
@@ -262,7 +263,7 @@ suite("inputs", () => {
     assert.deepEqual(second.arrivals, ["key"]);
     assert.ok(recording.finished);
     for (let index = 0; index < 32; index++) assert.equal(second.x(index), first.x(index), `x${index}`);
-    assert.equal(second.machine.instret, first.machine.instret);
+    assert.equal(second.machine.computer.instret, first.machine.computer.instret);
   });
 
   test("a replay that leaves the record is told so", () => {

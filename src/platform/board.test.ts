@@ -6,6 +6,7 @@ import type { ImmediateBlockBackend } from "#devices/virtio/block.ts";
 import { cellsOf, decodeDeviceTree, stringsOf } from "#images/device-tree.ts";
 import type { Arrival, Outside } from "#machine/inputs.ts";
 import { assemble } from "#riscv/assemble.ts";
+import { Machine } from "#machine/machine.ts";
 import { Board, type BootFiles } from "./board.ts";
 import { address } from "./memory-map.ts";
 
@@ -24,14 +25,15 @@ const disk: ImmediateBlockBackend = { kind: "immediate", sectors: 8, readOnly: t
 function setUp(drives: readonly ImmediateBlockBackend[] = []) {
   const host = new Host();
   let output = "";
+  const machine = new Machine({ ramSize: 16 * MIB, clock: "instructions", outside: host, doorbell: new Doorbell() });
   const board = new Board({
-    machine: { ramSize: 16 * MIB, clock: "instructions", outside: host, doorbell: new Doorbell() },
+    computer: machine.computer,
     drives,
     output: (bytes) => void (output += Buffer.from(bytes).toString("latin1")),
     terminal: { columns: 80, rows: 24 },
     warn: (message) => assert.fail(message),
   });
-  return { board, host, output: () => output, x: (index: number) => board.machine.state.get("x", index) };
+  return { machine, board, host, output: () => output, x: (index: number) => machine.state.get("x", index) };
 }
 
 /** Linked to the start of memory. */
@@ -55,12 +57,12 @@ function find(node: DeviceTreeNode, path: string): DeviceTreeNode {
 
 suite("the board", () => {
   test("a kernel begins in S-mode, with its hart and its device tree", () => {
-    const { board, x } = setUp([disk]);
+    const { board, machine, x } = setUp([disk]);
     board.boot({ kernel: program(`mv s0, a0\nmv s1, a1\ncsrr s2, sstatus\ncsrr s3, satp\nrdtime s4\n${POWER_OFF}`), initrd: new Uint8Array(5000), append: "one two" });
-    assert.equal(board.machine.state.number("privilege"), 1);
-    assert.deepEqual(board.run(), { kind: "poweroff" });
+    assert.equal(machine.state.number("privilege"), 1);
+    assert.deepEqual(machine.run(), { kind: "poweroff" });
     assert.deepEqual([x(8), x(19)], [0n, 0n]);
-    const tree = decodeDeviceTree(board.machine.dma.readable(Number(x(9)), 16384).slice());
+    const tree = decodeDeviceTree(machine.processor.dma.readable(Number(x(9)), 16384).slice());
     const chosen = find(tree, "chosen").properties;
     assert.deepEqual(stringsOf(chosen["bootargs"]), ["one two"]);
     const [, start, , end] = [...cellsOf(chosen["linux,initrd-start"]), ...cellsOf(chosen["linux,initrd-end"])];
@@ -84,24 +86,24 @@ suite("the board", () => {
   });
 
   test("firmware begins in M-mode, and finds what it is to start", () => {
-    const { board, x } = setUp();
+    const { board, machine, x } = setUp();
     board.boot({ firmware: program(`ld s0, 0(a2)\nld s1, 16(a2)\nld s2, 24(a2)\nmv s3, a1\ncsrr s4, mhartid\n${POWER_OFF}`), kernel: { format: "image", bytes: new Uint8Array(64), textOffset: 2 * MIB, memorySize: 64 }, append: "" });
-    assert.deepEqual(board.run(), { kind: "poweroff" });
+    assert.deepEqual(machine.run(), { kind: "poweroff" });
     assert.equal(x(8), 0x4942534fn);
     assert.equal(x(9), BigInt(address.memory + 2 * MIB));
     assert.equal(x(18), 1n);
-    assert.equal(decodeDeviceTree(board.machine.dma.readable(Number(x(19)), 16384).slice()).name, "");
+    assert.equal(decodeDeviceTree(machine.processor.dma.readable(Number(x(19)), 16384).slice()).name, "");
   });
 
   test("drives come first, then console and entropy; the other slots are empty", () => {
-    const { board } = setUp([disk, disk]);
-    const ids = Array.from({ length: 8 }, (_, slot) => board.machine.bus.read(address.virtio + 0x1000 * slot + 8, 4)![0]);
+    const { machine } = setUp([disk, disk]);
+    const ids = Array.from({ length: 8 }, (_, slot) => machine.computer.bus.read(address.virtio + 0x1000 * slot + 8, 4)![0]);
     assert.deepEqual(ids, [2, 2, 3, 4, 0, 0, 0, 0]);
     assert.throws(() => setUp(Array.from({ length: 7 }, () => disk)), { code: "too-many-drives" });
   });
 
   test("the UART's interrupt reaches the hart through the PLIC", () => {
-    const { board, host, x } = setUp();
+    const { board, machine, host, x } = setUp();
     host.arrivals.push({ kind: "console", bytes: Buffer.from("k") });
     board.boot({ append: "", kernel: program(`
       la   t0, trap
@@ -126,12 +128,12 @@ suite("the board", () => {
       li   t0, ${address.uart}
       lbu  s2, 0(t0)
       ${POWER_OFF}`) });
-    assert.deepEqual(board.run(), { kind: "poweroff" });
+    assert.deepEqual(machine.run(), { kind: "poweroff" });
     assert.deepEqual([x(8), x(9), x(18)], [(1n << 63n) | 9n, 10n, 107n]);
   });
 
   test("the built-in firmware answers: version, timer, console, shutdown", () => {
-    const { board, output, x } = setUp();
+    const { board, machine, output, x } = setUp();
     board.boot({ append: "", kernel: program(`
       li   a7, 0x10
       li   a6, 0
@@ -156,7 +158,7 @@ suite("the board", () => {
       li   a0, 0
       li   a1, 0
       ecall`) });
-    assert.deepEqual(board.run(), { kind: "poweroff" });
+    assert.deepEqual(machine.run(), { kind: "poweroff" });
     assert.equal(x(8), 0x2000000n);
     assert.equal(output(), "!");
     // The instruction that reads the time may begin another tick.
@@ -164,7 +166,7 @@ suite("the board", () => {
   });
 
   test("a reboot starts again, with zeroed bss and devices as after power-on", () => {
-    const { board, x } = setUp();
+    const { board, machine, x } = setUp();
     const files: BootFiles = { append: "", kernel: { format: "elf", entry: address.memory, segments: [{ address: address.memory, memorySize: 8192, bytes: assemble(`
       li   t0, ${address.memory + 4096}
       ld   s0, 0(t0)
@@ -178,7 +180,7 @@ suite("the board", () => {
       stay: j stay`, { base: address.memory }) }] } };
     for (let time = 0; time < 2; time++) {
       board.boot(files);
-      assert.deepEqual(board.run(), { kind: "reboot" });
+      assert.deepEqual(machine.run(), { kind: "reboot" });
       assert.deepEqual([x(8), x(9)], [0n, 0n], `time ${time}`);
     }
   });

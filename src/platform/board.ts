@@ -1,4 +1,4 @@
-/** The board: a machine with the devices of QEMU's `virt`, wired up, and started as its firmware would. */
+/** The board: the devices of QEMU's `virt` around a computer, wired up, and started as its firmware would. */
 import { HostelryError } from "#base/errors.ts";
 import { Aclint } from "#devices/aclint.ts";
 import { GoldfishRtc } from "#devices/goldfish-rtc.ts";
@@ -17,7 +17,7 @@ import { layOut, type BootLayout } from "#images/layout.ts";
 import type { DevicePlace, MmioDevice } from "#machine/bus.ts";
 import { interrupt } from "#machine/csr-bits.ts";
 import type { Arrival } from "#machine/inputs.ts";
-import { Machine, type MachineEnd, type MachineOptions, type Surroundings } from "#machine/machine.ts";
+import type { Computer, MachineEnd, Surroundings } from "#machine/computer.ts";
 import { BootRom } from "./boot-rom.ts";
 import { Console } from "./console.ts";
 import { describeBoard, phandle, type Described } from "./device-tree.ts";
@@ -25,7 +25,7 @@ import { Firmware } from "./firmware.ts";
 import { address, source, virtioSlots, virtioSlotSize } from "./memory-map.ts";
 
 export interface BoardOptions {
-  readonly machine: MachineOptions;
+  readonly computer: Computer;
   /** At most 6. The first is in the first slot, and so /dev/vda. */
   readonly drives: readonly BlockBackend[];
   /** The guest's console output; the bytes are the callee's. It may block. */
@@ -50,7 +50,7 @@ const SEED_SIZE = 64;
 export const maxDrives = virtioSlots - 2;
 
 export class Board implements Surroundings {
-  readonly machine: Machine;
+  readonly #computer: Computer;
   readonly #console: Console;
   readonly #firmware: Firmware;
   readonly #rom = new BootRom();
@@ -63,24 +63,24 @@ export class Board implements Surroundings {
     if (options.drives.length > maxDrives) {
       throw new HostelryError("too-many-drives", `${options.drives.length} drives are more than the board has slots for: give at most ${maxDrives}`);
     }
-    const machine = new Machine(options.machine);
+    const { computer } = options;
     const console = new Console(options.output);
-    this.machine = machine;
+    this.#computer = computer;
     this.#console = console;
-    this.#firmware = new Firmware(machine, console, (end) => this.#end(end));
+    this.#firmware = new Firmware(computer.core, console, (end) => this.#end(end));
     this.#test = new Syscon((request) => this.#power(request));
-    const { clock } = machine;
+    const { clock } = computer;
 
     const plic = new Plic([
-      { machine: machine.line(interrupt.machineExternal), supervisor: machine.line(interrupt.supervisorExternal) },
+      { machine: computer.line(interrupt.machineExternal), supervisor: computer.line(interrupt.supervisorExternal) },
     ]);
-    const softwareInterrupt = machine.line(interrupt.machineSoftware);
+    const softwareInterrupt = computer.line(interrupt.machineSoftware);
     const aclint = new Aclint(1, clock, {
       setSoftwareInterrupt: (_, level) => softwareInterrupt.set(level),
-      timecmpChanged: (_, ticks) => machine.setTimecmp(ticks),
-      timeOffsetChanged: (offset) => machine.setMtimeOffset(offset),
+      timecmpChanged: (_, ticks) => computer.setTimecmp(ticks),
+      timeOffsetChanged: (offset) => computer.setMtimeOffset(offset),
     });
-    const rtcTimer = machine.createTimer(() => rtc.expire());
+    const rtcTimer = computer.createTimer(() => rtc.expire());
     const rtc = new GoldfishRtc(plic.line(source.rtc), clock, rtcTimer);
     const uart = new Uart16550(plic.line(source.uart), {
       write: (bytes) => console.output("uart", bytes),
@@ -98,9 +98,9 @@ export class Board implements Surroundings {
     console.connect("virtio", (bytes) => virtioConsole.receive(bytes));
 
     const disks = options.drives.map((drive) => new VirtioBlock(drive, (error) => options.warn(`disk ${drive.id}: ${messageOf(error)}`)));
-    const virtio: VirtioDevice[] = [...disks, virtioConsole, new VirtioEntropy(machine.inputs)];
+    const virtio: VirtioDevice[] = [...disks, virtioConsole, new VirtioEntropy(computer.inputs)];
     const slots = Array.from({ length: virtioSlots }, (_, slot) =>
-      new VirtioMmio(machine.dma, plic.line(source.virtio + slot), virtio[slot], (error) => options.warn(error.message)));
+      new VirtioMmio(computer.core.dma, plic.line(source.virtio + slot), virtio[slot], (error) => options.warn(error.message)));
 
     const at = (device: MmioDevice, place: DevicePlace): Described => ({ device, place });
     const behindPlic = { interruptParent: phandle.plic };
@@ -114,18 +114,18 @@ export class Board implements Surroundings {
       ...slots.map((slot, index) =>
         at(slot, { address: address.virtio + index * virtioSlotSize, interrupt: source.virtio + index, ...behindPlic })),
     ];
-    machine.bus.map(address.bootRom, this.#rom);
-    for (const { device, place } of this.#devices) machine.bus.map(place.address, device);
-    machine.attach(this);
+    computer.bus.map(address.bootRom, this.#rom);
+    for (const { device, place } of this.#devices) computer.bus.map(place.address, device);
+    computer.attach(this);
   }
 
   /** Puts everything in its place, as after power-on or a reset. Throws HostelryError `does-not-fit`. */
   boot(files: BootFiles): void {
     if (this.#booted) this.#reset();
-    const { machine } = this;
-    const memory = { base: address.memory, size: machine.map.ramSize };
+    const { inputs, core } = this.#computer;
+    const { memory } = core;
     const seed = new Uint8Array(SEED_SIZE);
-    machine.inputs.fill(seed);
+    inputs.fill(seed);
     const describe = (initrd: BootLayout["initrd"]): Uint8Array =>
       encodeDeviceTree(describeBoard(this.#devices, this.#test.powerNodes(phandle.test), memory, { append: files.append, initrd, seed }, `/soc/serial@${address.uart.toString(16)}`));
     const placeholder = files.initrd === undefined ? null : { start: 0, end: 0 };
@@ -134,11 +134,6 @@ export class Board implements Surroundings {
     if (files.firmware === undefined) this.#firmware.enter(layout.entry, layout.deviceTree);
     else this.#enterFirmware(layout);
     this.#booted = true;
-  }
-
-  /** Runs until the machine is off, stopped, or to be booted again. */
-  run(): MachineEnd {
-    return this.machine.run();
   }
 
   firmwareCall(): void {
@@ -161,11 +156,11 @@ export class Board implements Surroundings {
   #reset(): void {
     for (const { device } of this.#devices) device.reset();
     this.#console.reset();
-    this.machine.resetHart();
+    this.#computer.core.reset();
   }
 
   #load(layout: BootLayout, deviceTree: Uint8Array): void {
-    const { dma } = this.machine;
+    const { dma } = this.#computer.core;
     for (const { address: start, bytes, memorySize } of layout.segments) {
       dma.writable(start, bytes.length).set(bytes);
       // Memory is zero at power-on, and not to be touched without need: it would become resident.
@@ -176,7 +171,7 @@ export class Board implements Surroundings {
 
   /** As the code in the board's ROM leaves it: a0 = hart, a1 = device tree, a2 = what a dynamic firmware is to start. */
   #enterFirmware(layout: BootLayout): void {
-    const { state } = this.machine;
+    const { state } = this.#computer.core;
     this.#rom.put(dynamicFirmwareInfo(layout.kernelEntry ?? 0, "supervisor"));
     state.set("pc", layout.entry);
     state.set("x", 0, 10);
@@ -190,7 +185,7 @@ export class Board implements Surroundings {
 
   /** A kernel that panics and is told not to hang on (panic=) asks for a reset, and would do so for ever. */
   #end(end: MachineEnd): void {
-    this.machine.end(end.kind === "reboot" && this.#console.panicked ? { kind: "crash" } : end);
+    this.#computer.end(end.kind === "reboot" && this.#console.panicked ? { kind: "crash" } : end);
   }
 }
 

@@ -1,27 +1,12 @@
 /** The built-in firmware: what the SBI can do to this machine, and the state in which it hands over to a kernel. */
 import type { Fence, HartState as SbiHartState, HartSuspend, SbiIdentity, SbiPlatform, SystemReset } from "#devices/sbi-platform.ts";
 import { Sbi } from "#devices/sbi.ts";
-import { envcfg, interrupt } from "#machine/csr-bits.ts";
 import type { DmaMemory } from "#machine/bus.ts";
-import type { Machine, MachineEnd } from "#machine/machine.ts";
+import type { Core, MachineEnd } from "#machine/computer.ts";
 import type { Console } from "./console.ts";
 
 /** x10 is a0. */
 const A0 = 10;
-const SUPERVISOR = 1;
-
-/** All exceptions but ecall from S-mode, which comes here, and from M-mode. */
-const DELEGATED_EXCEPTIONS = 0xb1ffn;
-const DELEGATED_INTERRUPTS =
-  (1n << BigInt(interrupt.supervisorSoftware)) | (1n << BigInt(interrupt.supervisorTimer)) | (1n << BigInt(interrupt.supervisorExternal));
-/** cycle, time, instret. */
-const COUNTERS = 7n;
-/** Sstc, Svpbmt, Svadu, and all cache operations with `cbo.inval` as itself. */
-const ENVIRONMENT =
-  (1n << BigInt(envcfg.stce)) | (1n << BigInt(envcfg.pbmte)) | (1n << BigInt(envcfg.adue)) |
-  (1n << BigInt(envcfg.cbze)) | (1n << BigInt(envcfg.cbcfe)) | (3n << BigInt(envcfg.cbie));
-/** One region of a naturally aligned power of two, all of the address space, readable, writable and executable. */
-const PMP_EVERYTHING = { address: (1n << 54n) - 1n, config: 0x1fn };
 
 export class Firmware implements SbiPlatform {
   readonly hartCount = 1;
@@ -35,14 +20,14 @@ export class Firmware implements SbiPlatform {
     marchid: 0n,
     mimpid: 0n,
   };
-  readonly #machine: Machine;
+  readonly #core: Core;
   readonly #console: Console;
   readonly #end: (end: MachineEnd) => void;
   readonly #sbi: Sbi;
 
-  constructor(machine: Machine, console: Console, end: (end: MachineEnd) => void) {
-    this.memory = machine.dma;
-    this.#machine = machine;
+  constructor(core: Core, console: Console, end: (end: MachineEnd) => void) {
+    this.memory = core.dma;
+    this.#core = core;
     this.#console = console;
     this.#end = end;
     this.#sbi = new Sbi(this);
@@ -50,22 +35,12 @@ export class Firmware implements SbiPlatform {
 
   /** A kernel begins: S-mode, translation and interrupts off, a0 = hart, a1 = the device tree. */
   enter(entry: number, deviceTree: number): void {
-    const { state } = this.#machine;
-    state.set("firmware", 1);
-    state.set("medeleg", DELEGATED_EXCEPTIONS);
-    state.set("mideleg", DELEGATED_INTERRUPTS);
-    state.set("mcounteren", COUNTERS);
-    // Linux's vDSO reads the time in U-mode, and leaves it to firmware to allow that.
-    state.set("scounteren", COUNTERS);
-    state.set("menvcfg", ENVIRONMENT);
-    state.set("pmpaddr", PMP_EVERYTHING.address);
-    state.set("pmpcfg", PMP_EVERYTHING.config);
     this.#begin(BigInt(entry), BigInt(deviceTree));
   }
 
   /** Answers the ECALL at which the hart stands. */
   call(): void {
-    const { state } = this.#machine;
+    const { state } = this.#core;
     const register = (index: number): bigint => state.get("x", A0 + index);
     const ecall = state.get("pc");
     const { error, value } = this.#sbi.call(0, {
@@ -81,18 +56,16 @@ export class Firmware implements SbiPlatform {
   }
 
   setTimer(_hart: number, time: bigint): void {
-    this.#machine.state.set("stimecmp", time);
+    this.#core.setSupervisorTimer(time);
   }
 
   sendIpi(): void {
-    const { state } = this.#machine;
-    state.set("mip", state.get("mip") | (1n << BigInt(interrupt.supervisorSoftware)));
+    this.#core.raiseSupervisorSoftware();
   }
 
   /** Decoded and translated instructions follow each store, so `fence.i` has nothing to do. */
   remoteFence(_harts: readonly number[], fence: Fence): void {
-    const { hart, map } = this.#machine;
-    if (fence.kind !== "fence.i") hart.exports.flushAll(map.hart);
+    if (fence.kind !== "fence.i") this.#core.flushTranslations();
   }
 
   hartState(): SbiHartState {
@@ -126,13 +99,6 @@ export class Firmware implements SbiPlatform {
   }
 
   #begin(entry: bigint, opaque: bigint): void {
-    const { state } = this.#machine;
-    state.set("pc", entry);
-    state.set("privilege", SUPERVISOR);
-    state.set("mstatus", 0);
-    state.set("satp", 0);
-    state.set("x", state.get("hartId"), A0);
-    state.set("x", opaque, A0 + 1);
-    this.#machine.contextChanged();
+    this.#core.enterSupervisor(entry, this.#core.state.get("hartId"), opaque);
   }
 }

@@ -1,5 +1,5 @@
 /** What is said between the thread of the machine and the thread that it belongs to. */
-import type { ClockMode, MachineEnd } from "#machine/machine.ts";
+import type { ClockMode, MachineEnd } from "#machine/computer.ts";
 import type { MachineStats } from "#machine/stats.ts";
 
 export interface MachineConfig {

@@ -7,7 +7,8 @@ import { Random } from "#base/random.ts";
 import { parseFirmware, parseKernel } from "#images/kernel.ts";
 import { HostTime } from "#machine/host-time.ts";
 import type { Arrival, Outside } from "#machine/inputs.ts";
-import type { Machine } from "#machine/machine.ts";
+import { Machine } from "#machine/machine.ts";
+import type { Processor } from "#machine/processor.ts";
 import { TranslationRegistry } from "#machine/translate/registry.ts";
 import { Board, type BootFiles } from "#platform/board.ts";
 import { randomBytes } from "node:crypto";
@@ -110,10 +111,10 @@ function boot(board: Board, files: BootFiles): void {
 }
 
 /** Hot code is compiled on a thread of its own. */
-function translate(machine: Machine): void {
-  const { memory, map, state, hart, programOptions } = machine;
+function translate(processor: Processor): void {
+  const { memory, map, state, hart, programOptions } = processor;
   const compiler = new WorkerCompiler(memory, map, programOptions);
-  machine.translator = new TranslationRegistry(memory, map, state, hart, compiler);
+  processor.translator = new TranslationRegistry(memory, map, state, hart, compiler);
 }
 
 async function main(): Promise<void> {
@@ -123,31 +124,32 @@ async function main(): Promise<void> {
     // Read while the hart's program is made.
     const reading = readBootFiles(config);
     reading.catch(() => {});
-    const board = optimizedAtOnce(() => new Board({
-      machine: {
-        ramSize: config.memory,
-        clock: config.clock,
-        outside: new HostOutside(),
-        doorbell,
-        command: () => commands[Atomics.load(control, Control.command)]!,
-      },
+    const machine = optimizedAtOnce(() => new Machine({
+      ramSize: config.memory,
+      clock: config.clock,
+      outside: new HostOutside(),
+      doorbell,
+      command: () => commands[Atomics.load(control, Control.command)]!,
+    }));
+    const board = new Board({
+      computer: machine.computer,
       drives,
       output: write,
       terminal: config.terminal,
       warn: (message) => report({ kind: "warning", message }),
-    }));
-    if (!config.interpreterOnly) translate(board.machine);
+    });
+    if (!config.interpreterOnly) translate(machine.processor);
     boot(board, await reading);
     collectGarbage();
     report({ kind: "started" });
-    let end = board.run();
+    let end = machine.run();
     while (end.kind === "reboot") {
       // Read again rather than kept: they would take a tenth of the guest's memory.
       boot(board, await readBootFiles(config));
       report({ kind: "restarted" });
-      end = board.run();
+      end = machine.run();
     }
-    report({ kind: "ended", result: { end, stats: board.machine.stats() } });
+    report({ kind: "ended", result: { end, stats: machine.stats() } });
   } catch (error) {
     if (!(error instanceof HostelryError)) throw error;
     report({ kind: "refused", code: error.code, message: error.message });

@@ -1,0 +1,112 @@
+/** The machine's own hart as the core of the bare machine: M-mode is there, and firmware of the guest's or the built-in one. */
+import type { DmaMemory } from "./bus.ts";
+import type { Core } from "./computer.ts";
+import { envcfg, interrupt, privilege } from "./csr-bits.ts";
+import type { HartState } from "./hart.ts";
+import { architecturalFields, layout, type FieldName } from "./layout.ts";
+import type { Processor } from "./processor.ts";
+
+/** A deadline of so many ticks, 28 years, or more is none. */
+const NEVER = 2 ** 53;
+
+/** What a reset leaves as it is: what counts the run, and what is no state of the hart's. */
+const KEPT_OVER_RESET: readonly FieldName[] = ["instretTarget", "budget", "instructionsPerTick", "timeOffset"];
+
+/** All exceptions but ecall from S-mode, which comes here, and from M-mode. */
+const DELEGATED_EXCEPTIONS = 0xb1ffn;
+const DELEGATED_INTERRUPTS =
+  (1n << BigInt(interrupt.supervisorSoftware)) | (1n << BigInt(interrupt.supervisorTimer)) | (1n << BigInt(interrupt.supervisorExternal));
+/** cycle, time, instret. */
+const COUNTERS = 7n;
+/** Sstc, Svpbmt, Svadu, and all cache operations with `cbo.inval` as itself. */
+const ENVIRONMENT =
+  (1n << BigInt(envcfg.stce)) | (1n << BigInt(envcfg.pbmte)) | (1n << BigInt(envcfg.adue)) |
+  (1n << BigInt(envcfg.cbze)) | (1n << BigInt(envcfg.cbcfe)) | (3n << BigInt(envcfg.cbie));
+/** One region of a naturally aligned power of two, all of the address space, readable, writable and executable. */
+const PMP_EVERYTHING = { address: (1n << 54n) - 1n, config: 0x1fn };
+
+export class BareCore implements Core {
+  readonly state: HartState;
+  readonly dma: DmaMemory;
+  readonly memory: { readonly base: number; readonly size: number };
+  readonly #processor: Processor;
+  readonly #lines: Int32Array;
+
+  constructor(processor: Processor) {
+    const { map, memory } = processor;
+    this.#processor = processor;
+    this.state = processor.state;
+    this.dma = processor.dma;
+    this.memory = { base: map.ramBase, size: map.ramSize };
+    this.#lines = new Int32Array(memory.buffer, map.hart + layout.lines.offset, 1);
+    this.reset();
+  }
+
+  setLine(number: number, level: boolean): void {
+    if (level) Atomics.or(this.#lines, 0, 1 << number);
+    else Atomics.and(this.#lines, 0, ~(1 << number));
+  }
+
+  interruptPending(): boolean {
+    this.#processor.hart.exports.updateTimer(this.#processor.map.hart);
+    return ((Atomics.load(this.#lines, 0) | Number(this.state.get("mip"))) & Number(this.state.get("mie"))) !== 0;
+  }
+
+  supervisorDeadline(): number {
+    const sstc = ((this.state.get("menvcfg") >> BigInt(envcfg.stce)) & 1n) === 1n;
+    const stimecmp = this.state.counter("stimecmp");
+    return sstc && this.#enabled(interrupt.supervisorTimer) && stimecmp < NEVER ? stimecmp : Infinity;
+  }
+
+  machineTimerEnabled(): boolean {
+    return this.#enabled(interrupt.machineTimer);
+  }
+
+  /** M-mode, and all else zero. */
+  reset(): void {
+    for (const name of architecturalFields.filter((field) => !KEPT_OVER_RESET.includes(field))) {
+      for (let index = 0; index < layout[name].count; index++) this.state.set(name, 0, index);
+    }
+    this.state.set("privilege", privilege.machine);
+    this.state.set("stimecmp", -1n);
+    this.#processor.contextChanged();
+  }
+
+  /** ECALLs of the kernel come to the built-in firmware. */
+  enterSupervisor(pc: bigint, a0: bigint, a1: bigint): void {
+    const { state } = this;
+    state.set("firmware", 1);
+    state.set("medeleg", DELEGATED_EXCEPTIONS);
+    state.set("mideleg", DELEGATED_INTERRUPTS);
+    state.set("mcounteren", COUNTERS);
+    // Linux's vDSO reads the time in U-mode, and leaves it to firmware to allow that.
+    state.set("scounteren", COUNTERS);
+    state.set("menvcfg", ENVIRONMENT);
+    state.set("pmpaddr", PMP_EVERYTHING.address);
+    state.set("pmpcfg", PMP_EVERYTHING.config);
+    state.set("pc", pc);
+    state.set("privilege", privilege.supervisor);
+    state.set("mstatus", 0);
+    state.set("satp", 0);
+    state.set("x", a0, 10);
+    state.set("x", a1, 11);
+    this.#processor.contextChanged();
+  }
+
+  setSupervisorTimer(ticks: bigint): void {
+    this.state.set("stimecmp", ticks);
+  }
+
+  raiseSupervisorSoftware(): void {
+    this.state.set("mip", this.state.get("mip") | (1n << BigInt(interrupt.supervisorSoftware)));
+  }
+
+  flushTranslations(): void {
+    const { hart, map } = this.#processor;
+    hart.exports.flushAll(map.hart);
+  }
+
+  #enabled(number: number): boolean {
+    return (Number(this.state.get("mie")) & (1 << number)) !== 0;
+  }
+}

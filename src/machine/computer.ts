@@ -1,0 +1,264 @@
+/**
+ * What a board is built around: bus, clocks, timers, interrupt lines, memory. Of the bare machine, or of a virtual one: which of them is
+ * known to the `Core` alone. Nothing here runs code; whoever does asks `slice` for how long, and `wakes` for when to go on after WFI.
+ */
+import type { Clock, DmaMemory, InterruptLine } from "./bus.ts";
+import { interrupt } from "./csr-bits.ts";
+import { DeviceBus } from "./device-bus.ts";
+import type { HartState } from "./hart.ts";
+import { Inputs, type Arrival, type Outside } from "./inputs.ts";
+import type { Guest } from "./processor.ts";
+import { Timers, type Timer } from "./timers.ts";
+
+/** `host`: the guest's time is the host's. `instructions`: an instruction takes 10 ns, and waiting takes none of the host's time. */
+export type ClockMode = "host" | "instructions";
+
+/** Why a computer stopped. */
+export type MachineEnd =
+  | { readonly kind: "poweroff" }
+  | { readonly kind: "reboot" }
+  /** The guest ended with a status of its own: 0 to 65535. */
+  | { readonly kind: "fail"; readonly code: number }
+  /** The guest's kernel gave up. */
+  | { readonly kind: "crash" }
+  /** Its owner wanted it. */
+  | { readonly kind: "stopped" };
+
+/** The platform, as the machine sees it. */
+export interface Surroundings {
+  /** The hart executed ECALL in S-mode, and the built-in firmware is to answer: x10 to x17 hold its arguments, pc is the ECALL's. */
+  firmwareCall(): void;
+  arrived(input: Arrival): void;
+  /** Whether the last arrival has been taken wholly, so that the next may come. */
+  ready(): boolean;
+  /** The hart stands still for a moment: what has gathered for the outside can go there. */
+  sliceEnded(): void;
+}
+
+/** A computer's hart and memory, as its devices and its firmware reach them. */
+export interface Core {
+  /** The hart's state, wherever it is kept just now. */
+  readonly state: HartState;
+  /** Memory as devices see it, and whoever loads a program. */
+  readonly dma: DmaMemory;
+  /** Physical address and bytes of memory. */
+  readonly memory: { readonly base: number; readonly size: number };
+  /** A line into the hart; `number` is the interrupt's in mip. */
+  setLine(number: number, level: boolean): void;
+  /** Whether WFI has nothing to wait for. */
+  interruptPending(): boolean;
+  /** When the supervisor's timer ends a WFI, as its comparator has it, in ticks of the CSR time; Infinity if it doesn't. */
+  supervisorDeadline(): number;
+  /** Whether the machine timer's interrupt ends a WFI. */
+  machineTimerEnabled(): boolean;
+  /** The hart as after power-on; instructions are counted on. */
+  reset(): void;
+  /** A kernel is to begin in supervisor mode, with translation and interrupts off. What its firmware would have set up, is. */
+  enterSupervisor(pc: bigint, a0: bigint, a1: bigint): void;
+  /** The supervisor's timer interrupt is pending from `ticks` on, and not before. */
+  setSupervisorTimer(ticks: bigint): void;
+  /** Makes the supervisor's software interrupt pending. */
+  raiseSupervisorSoftware(): void;
+  /** No translation of addresses made so far holds. */
+  flushTranslations(): void;
+}
+
+/**
+ * The longest that the hart runs without a look at what has come: at 100 to 1000 million instructions a second, the worst latency of
+ * an input or a command is 1 to 10 ms.
+ */
+const SLICE = 1_000_000;
+
+/** With `--clock instructions`: 10 MHz at 10 ns an instruction. */
+export const INSTRUCTIONS_PER_TICK = 10;
+
+/** With the host's clock, what a tick is worth, roughly: a slice that should last until a deadline is cut by it. */
+const ROUGH_INSTRUCTIONS_PER_TICK = 100;
+
+/** 2026-01-01T00:00:00Z in nanoseconds: when every machine with the instruction clock is switched on. */
+const INSTRUCTION_CLOCK_EPOCH = 1_767_225_600_000_000_000n;
+
+export class Computer implements Guest {
+  readonly core: Core;
+  readonly clockMode: ClockMode;
+  readonly bus = new DeviceBus();
+  readonly inputs: Inputs;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  #surroundings: Surroundings | undefined;
+  /** mtime less the clock's ticks. */
+  #mtimeOffset = 0;
+  /** mtimecmp, in ticks of mtime. */
+  #timecmp = Infinity;
+  #machineTimerPending = false;
+  #end: MachineEnd | undefined;
+  /** Whether the slice may be shortened now: the hart looks at its budget again only after a store to a device. */
+  #inStore = false;
+
+  constructor(core: Core, clockMode: ClockMode, outside: Outside) {
+    this.core = core;
+    this.clockMode = clockMode;
+    this.inputs = new Inputs(outside, () => this.instret);
+    this.clock = clockMode === "host" ? this.#hostClock() : this.#instructionClock();
+    this.timers = new Timers((deadline) => this.#shortenSliceTo(deadline));
+    if (clockMode === "instructions") core.state.setNumber("instructionsPerTick", INSTRUCTIONS_PER_TICK);
+  }
+
+  attach(surroundings: Surroundings): void {
+    this.#surroundings = surroundings;
+  }
+
+  /** Instructions that the hart has retired since power-on. */
+  get instret(): number {
+    const { state } = this.core;
+    return state.counter("instretTarget") - state.number("budget");
+  }
+
+  /** mtime and the CSR `time`, in ticks. */
+  get mtime(): number {
+    return this.clock.ticks() + this.#mtimeOffset;
+  }
+
+  /** Ticks of the host's clock, for the hart's own reading of time. */
+  ticks(): number {
+    return this.inputs.ticks();
+  }
+
+  /** An interrupt line into the hart: `number` is the interrupt's in mip. */
+  line(number: number): InterruptLine {
+    return { set: (level) => this.core.setLine(number, level) };
+  }
+
+  createTimer(expire: () => void): Timer {
+    return this.timers.create(expire);
+  }
+
+  /** The hart's machine timer interrupt is to be pending while mtime ≥ `ticks`. */
+  setTimecmp(ticks: number): void {
+    this.#timecmp = ticks;
+    this.#updateMachineTimer();
+    this.#shortenSliceTo(ticks - this.#mtimeOffset);
+  }
+
+  /** mtime, and with it the CSR `time`, are now the clock's ticks + `offset`. */
+  setMtimeOffset(offset: number): void {
+    this.core.state.addNumber("timeOffset", offset - this.#mtimeOffset);
+    this.#mtimeOffset = offset;
+    this.setTimecmp(this.#timecmp);
+    // The supervisor's timer is looked at when a slice begins.
+    this.#shortenSlice(0);
+  }
+
+  mmioRead(address: number, size: number): readonly [number, number] | undefined {
+    return this.bus.read(address, size);
+  }
+
+  mmioWrite(address: number, size: number, low: number, high: number): boolean {
+    this.#inStore = true;
+    const answered = this.bus.write(address, size, low, high);
+    this.#inStore = false;
+    return answered;
+  }
+
+  firmwareCall(): void {
+    this.#surroundings!.firmwareCall();
+  }
+
+  /** Stops, at the end of the instruction that is being executed. */
+  end(end: MachineEnd): void {
+    this.#end ??= end;
+    this.#shortenSlice(0);
+  }
+
+  /** How it ended, if it did. */
+  get ended(): MachineEnd | undefined {
+    return this.#end;
+  }
+
+  /** It is to run (again). */
+  begin(): void {
+    this.#end = undefined;
+  }
+
+  /** Takes what has arrived. */
+  takeArrivals(): void {
+    while (this.#surroundings!.ready()) {
+      const input = this.inputs.arrival();
+      if (input === undefined) break;
+      this.#surroundings!.arrived(input);
+    }
+  }
+
+  /** How many instructions the hart may run now, `most` at most. */
+  slice(most: number = SLICE): number {
+    return Math.min(most, this.#instructionsUntil(this.#updateTimers()));
+  }
+
+  sliceEnded(): void {
+    this.#surroundings!.sliceEnded();
+  }
+
+  /**
+   * In how many ticks a hart that executed WFI is to go on: 0 for at once, Infinity if only an input can wake it. By the instruction
+   * clock the time until then is over as soon as this is asked.
+   */
+  wakes(): number {
+    this.#updateTimers();
+    if (this.core.interruptPending() || this.#end !== undefined) return 0;
+    const machine = this.core.machineTimerEnabled() ? this.#timecmp : Infinity;
+    const hart = Math.min(machine, this.core.supervisorDeadline()) - this.#mtimeOffset;
+    const ticks = Math.max(Math.min(this.timers.next, hart) - this.clock.ticks(), 0);
+    if (this.clockMode === "host" || ticks === Infinity) return ticks;
+    this.core.state.addNumber("timeOffset", ticks);
+    return 0;
+  }
+
+  /** Raises and lowers what the clock decides; returns the next deadline, in ticks of the clock. */
+  #updateTimers(): number {
+    const next = this.timers.next;
+    if (next !== Infinity) this.timers.expire(this.clock.ticks());
+    this.#updateMachineTimer();
+    const pending = this.#timecmp !== Infinity && this.#machineTimerPending;
+    return Math.min(this.timers.next, pending ? Infinity : this.#timecmp - this.#mtimeOffset);
+  }
+
+  #updateMachineTimer(): void {
+    const pending = this.#timecmp !== Infinity && this.mtime >= this.#timecmp;
+    if (pending === this.#machineTimerPending) return;
+    this.#machineTimerPending = pending;
+    this.core.setLine(interrupt.machineTimer, pending);
+  }
+
+  /** How many instructions bring the clock to `deadline`: exactly with the instruction clock, roughly with the host's. */
+  #instructionsUntil(deadline: number): number {
+    if (deadline === Infinity) return Infinity;
+    const ticks = Math.max(deadline - this.clock.ticks(), 1);
+    if (this.clockMode === "host") return ticks * ROUGH_INSTRUCTIONS_PER_TICK;
+    return ticks * INSTRUCTIONS_PER_TICK - (this.instret % INSTRUCTIONS_PER_TICK);
+  }
+
+  #shortenSliceTo(deadline: number): void {
+    if (this.#inStore) this.#shortenSlice(this.#instructionsUntil(deadline));
+  }
+
+  #shortenSlice(instructions: number): void {
+    const { state } = this.core;
+    const budget = state.number("budget");
+    if (!this.#inStore || instructions >= budget) return;
+    state.addNumber("instretTarget", instructions - budget);
+    state.setNumber("budget", instructions);
+  }
+
+  #hostClock(): Clock {
+    // The state's offset holds what mtime adds; nothing is ever skipped.
+    return { ticks: () => this.inputs.ticks(), realTime: () => this.inputs.realTime() };
+  }
+
+  #instructionClock(): Clock {
+    const ticks = (): number => {
+      const offset = Number(BigInt.asIntN(64, this.core.state.get("timeOffset")));
+      return Math.floor(this.instret / INSTRUCTIONS_PER_TICK) + offset - this.#mtimeOffset;
+    };
+    return { ticks, realTime: () => INSTRUCTION_CLOCK_EPOCH + BigInt(ticks()) * 100n };
+  }
+}

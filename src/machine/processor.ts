@@ -1,0 +1,123 @@
+/** A hart with the WebAssembly program that runs it: what executes, for whoever decides what. */
+import { HostelryError } from "#base/errors.ts";
+import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
+import { instantiateHart, HartState, type HartInstance } from "./hart.ts";
+import type { HartProgramOptions } from "./hart/hart-program.ts";
+import { frame, layout, memoryMap, type MemoryMap } from "./layout.ts";
+import { PhysicalMemory } from "./physical-memory.ts";
+import { machineStats, TierTimes, type MachineStats } from "./stats.ts";
+import type { Translator } from "./translator.ts";
+
+/** Whose code the hart executes: it answers what the hart asks while it runs. */
+export interface Guest {
+  /** A register of a device, as two u32, low first; undefined if nothing answers. */
+  mmioRead(address: number, size: number): readonly [number, number] | undefined;
+  mmioWrite(address: number, size: number, low: number, high: number): boolean;
+  /** Ticks of its clock. */
+  ticks(): number;
+}
+
+export class Processor {
+  readonly map: MemoryMap;
+  readonly memory: WebAssembly.Memory;
+  readonly state: HartState;
+  readonly hart: HartInstance;
+  readonly programOptions: HartProgramOptions = { fusedMultiplyAdd: probeFusedMultiplyAdd() };
+  /** The machine's memory, as devices see it that don't know of virtual machines. */
+  readonly dma: PhysicalMemory;
+  translator: Translator | undefined;
+  readonly #view: DataView;
+  #guest: Guest | undefined;
+  #executingSeconds = 0;
+  readonly #tiers = new TierTimes();
+
+  constructor(memory: WebAssembly.Memory, map: MemoryMap) {
+    this.map = map;
+    this.memory = memory;
+    this.state = new HartState(memory, map.hart);
+    this.#view = new DataView(memory.buffer);
+    this.hart = instantiateHart(memory, map, {
+      mmioRead: (_, address, size) => this.#mmioRead(address >>> 0, size),
+      mmioWrite: (_, address, size) => this.#mmioWrite(address >>> 0, size),
+      time: () => this.#guest!.ticks(),
+      codeWritten: (_, host, bytes) => this.translator?.codeWritten?.(host, bytes),
+    }, this.programOptions);
+    this.dma = new PhysicalMemory(memory, map, (host, bytes) => this.hart.exports.codeStore(map.hart, host, bytes));
+    this.state.set("predecodeNext", map.predecode);
+  }
+
+  /** Instructions that the hart has retired for its guest. */
+  get instret(): number {
+    return this.state.counter("instretTarget") - this.state.number("budget");
+  }
+
+  /** Runs `guest` for so many instructions, or until something else ends it: see ExitReason. */
+  run(guest: Guest, budget: number): number {
+    const { state, hart, map } = this;
+    this.#guest = guest;
+    state.addNumber("instretTarget", budget);
+    state.setNumber("budget", budget);
+    hart.exports.updateTimer(map.hart);
+    const before = performance.now();
+    const counted = this.#tiers.begin(state, this.instret);
+    const reason = hart.exports.run(map.hart);
+    const seconds = (performance.now() - before) / 1000;
+    state.addNumber("instretTarget", -state.number("budget"));
+    state.setNumber("budget", 0);
+    this.#executingSeconds += seconds;
+    this.#tiers.end(counted, state, this.instret, seconds);
+    return reason;
+  }
+
+  /** To be called when privilege, satp, mstatus or the PMP's registers were set from here. */
+  contextChanged(): void {
+    this.hart.exports.updatePmp(this.map.hart);
+    this.hart.exports.selectBank(this.map.hart);
+  }
+
+  stats(idleSeconds: number): MachineStats {
+    return machineStats({
+      state: this.state,
+      map: this.map,
+      instructions: this.instret,
+      executingSeconds: this.#executingSeconds,
+      idleSeconds,
+      tiers: this.#tiers,
+      translator: this.translator?.stats?.(),
+    });
+  }
+
+  #mmioRead(address: number, size: number): number {
+    const value = this.#guest!.mmioRead(address, size);
+    if (value === undefined) return 1;
+    const at = this.map.hart + layout.mmioValue.offset;
+    this.#view.setUint32(at, value[0], true);
+    this.#view.setUint32(at + 4, value[1], true);
+    return 0;
+  }
+
+  #mmioWrite(address: number, size: number): number {
+    const at = this.map.hart + layout.mmioValue.offset;
+    const [low, high] = [this.#view.getUint32(at, true), this.#view.getUint32(at + 4, true)];
+    return this.#guest!.mmioWrite(address, size, low, high) ? 0 : 1;
+  }
+}
+
+/** wasm's own limit. */
+const MAX_PAGES = 65536;
+
+/** Throws HostelryError `memory-size` if the host can't give so much. */
+export function allocate(map: MemoryMap): WebAssembly.Memory {
+  const mib = map.ramSize / 2 ** 20;
+  if (map.pages > MAX_PAGES) {
+    // Each frame takes an entry of the table of frames beside itself.
+    const share = 4096 / (4096 + frame.size);
+    const most = Math.floor(((MAX_PAGES - memoryMap(0).pages) * 65536 * share) / 2 ** 20);
+    throw new HostelryError("memory-size", `a memory of ${mib}M is more than this machine can have: give at most ${most}M`);
+  }
+  try {
+    return new WebAssembly.Memory({ initial: map.pages, maximum: map.pages, shared: true });
+  } catch {
+    throw new HostelryError("memory-size", `the host refuses a memory of ${mib}M: give less, or raise its limit on address space (ulimit -v)`);
+  }
+}

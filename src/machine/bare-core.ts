@@ -1,6 +1,6 @@
 /** The machine's own hart as the core of the bare machine: M-mode is there, and firmware of the guest's or the built-in one. */
 import type { DmaMemory } from "./bus.ts";
-import type { Core } from "./computer.ts";
+import type { Core } from "./core.ts";
 import { envcfg, interrupt, privilege } from "./csr-bits.ts";
 import type { HartState } from "./hart.ts";
 import { architecturalFields, layout, type FieldName } from "./layout.ts";

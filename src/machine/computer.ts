@@ -2,10 +2,10 @@
  * What a board is built around: bus, clocks, timers, interrupt lines, memory. Of the bare machine, or of a virtual one: which of them is
  * known to the `Core` alone. Nothing here runs code; whoever does asks `slice` for how long, and `wakes` for when to go on after WFI.
  */
-import type { Clock, DmaMemory, InterruptLine } from "./bus.ts";
+import type { Clock, InterruptLine } from "./bus.ts";
+import type { Core } from "./core.ts";
 import { interrupt } from "./csr-bits.ts";
 import { DeviceBus } from "./device-bus.ts";
-import type { HartState } from "./hart.ts";
 import { Inputs, type Arrival, type Outside } from "./inputs.ts";
 import type { Guest } from "./processor.ts";
 import { Timers, type Timer } from "./timers.ts";
@@ -33,34 +33,6 @@ export interface Surroundings {
   ready(): boolean;
   /** The hart stands still for a moment: what has gathered for the outside can go there. */
   sliceEnded(): void;
-}
-
-/** A computer's hart and memory, as its devices and its firmware reach them. */
-export interface Core {
-  /** The hart's state, wherever it is kept just now. */
-  readonly state: HartState;
-  /** Memory as devices see it, and whoever loads a program. */
-  readonly dma: DmaMemory;
-  /** Physical address and bytes of memory. */
-  readonly memory: { readonly base: number; readonly size: number };
-  /** A line into the hart; `number` is the interrupt's in mip. */
-  setLine(number: number, level: boolean): void;
-  /** Whether WFI has nothing to wait for. */
-  interruptPending(): boolean;
-  /** When the supervisor's timer ends a WFI, as its comparator has it, in ticks of the CSR time; Infinity if it doesn't. */
-  supervisorDeadline(): number;
-  /** Whether the machine timer's interrupt ends a WFI. */
-  machineTimerEnabled(): boolean;
-  /** The hart as after power-on; instructions are counted on. */
-  reset(): void;
-  /** A kernel is to begin in supervisor mode, with translation and interrupts off. What its firmware would have set up, is. */
-  enterSupervisor(pc: bigint, a0: bigint, a1: bigint): void;
-  /** The supervisor's timer interrupt is pending from `ticks` on, and not before. */
-  setSupervisorTimer(ticks: bigint): void;
-  /** Makes the supervisor's software interrupt pending. */
-  raiseSupervisorSoftware(): void;
-  /** No translation of addresses made so far holds. */
-  flushTranslations(): void;
 }
 
 /**

@@ -2,7 +2,8 @@
 import type { Fence, HartState as SbiHartState, HartSuspend, SbiIdentity, SbiPlatform, SystemReset } from "#devices/sbi-platform.ts";
 import { Sbi } from "#devices/sbi.ts";
 import type { DmaMemory } from "#machine/bus.ts";
-import type { Core, MachineEnd } from "#machine/computer.ts";
+import type { Core } from "#machine/core.ts";
+import type { MachineEnd } from "#machine/computer.ts";
 import type { Console } from "./console.ts";
 
 /** x10 is a0. */

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { bareProgram, executable, hostelry } from "./kit/hostelry.ts";
+import { bareProgram, elfProgram, executable, hostelry } from "./kit/hostelry.ts";
 import { temporaryFolder } from "./kit/tools.ts";
 
 const UART = 0x10000000;
@@ -80,8 +80,96 @@ suite("hostelry run", () => {
   }
 
   test("nobody reads on: it ends", () => {
-    const { status, stdout } = spawnSync("sh", ["-c", `(printf aaaa; sleep 1; printf aaaa; sleep 1; printf aaaa; sleep 20) | "${process.execPath}" "${executable}" run --bios "${bareProgram(ECHO)}" 2>/dev/null | head -c 4`], { timeout: 15_000 });
+    const { status, stdout } = spawnSync("sh", ["-c", `yes aaaa | "${process.execPath}" "${executable}" run --bios "${bareProgram(ECHO)}" 2>/dev/null | head -c 4`], { timeout: 15_000 });
     assert.deepEqual([status, stdout.toString()], [0, "bbbb"]);
+  });
+});
+
+suite("test programs, as Spike runs them", () => {
+  const folder = temporaryFolder();
+  const [tohost, fromhost, begin_signature] = [0x80001000, 0x80001040, 0x80002000];
+  const symbols = { tohost, fromhost, begin_signature, end_signature: begin_signature + 10 };
+  const program = (source: string, some: Readonly<Record<string, number>> = symbols): string => elfProgram(source, 0x3000, some);
+  /** riscv-tests' way to end, where gp is the number of a test. */
+  const ending = (gp: number): string => `
+    la   t0, tohost
+    li   gp, ${gp}
+    write: sw gp, 0(t0)
+    sw   zero, 4(t0)
+    j    write`;
+  const SIGNATURE = `
+    la   t0, begin_signature
+    li   t1, 0x0123456789abcdef
+    sd   t1, 0(t0)
+    sd   t1, 8(t0)
+    ${ending(1)}`;
+
+  test("the end through tohost: success, or the number of the test that failed", async () => {
+    const passed = await hostelry(["run", "--bios", program(ending(1))]);
+    assert.equal(passed.status, 0, passed.stderr);
+    const failed = await hostelry(["run", "--bios", program(ending(2 * 17 + 1))]);
+    assert.equal(failed.status, 17);
+    assert.match(failed.stderr, /^hostelry: .*test 17 failed$/m);
+    assert.equal((await hostelry(["run", "--bios", program(ending(2 * 300 + 1))])).status, 71, "a status that is none");
+  });
+
+  test("--bios none starts a kernel in M-mode", async () => {
+    const { status, stderr } = await hostelry(["run", "--bios", "none", "--kernel", program(`csrr a0, mhartid\n${ending(1)}`)]);
+    assert.equal(status, 0, stderr);
+  });
+
+  test("the signature, in lines of 4 bytes unless it is said otherwise", async () => {
+    const path = join(folder, "signature");
+    const elf = program(SIGNATURE);
+    assert.equal((await hostelry(["run", "--bios", elf, "--signature", path])).status, 0);
+    assert.equal(readFileSync(path, "latin1"), "89abcdef\n01234567\n0000cdef\n");
+    assert.equal((await hostelry(["run", "--bios", elf, "--signature", path, "--signature-granularity", "8"])).status, 0);
+    assert.equal(readFileSync(path, "latin1"), "0123456789abcdef\n000000000000cdef\n");
+  });
+
+  test("characters and system calls", async () => {
+    const talk = program(`
+      la   t0, tohost
+      la   t1, fromhost
+      li   t2, 0x0101000000000068   # device 1, command 1: h
+      sd   t2, 0(t0)
+      sent: ld t2, 0(t0)
+      bnez t2, sent
+      la   s0, begin_signature
+      la   s1, text
+      li   a0, 64                   # write(1, text, 2)
+      sd   a0, 0(s0)
+      li   a0, 1
+      sd   a0, 8(s0)
+      sd   s1, 16(s0)
+      li   a0, 2
+      sd   a0, 24(s0)
+      sd   s0, 0(t0)
+      wait: ld t2, 0(t1)
+      beqz t2, wait
+      li   a0, 93                   # exit(6)
+      sd   a0, 0(s0)
+      li   a0, 6
+      sd   a0, 8(s0)
+      sd   s0, 0(t0)
+      stay: j stay
+      text: .word 0x0a69`);
+    const { status, stdout } = await hostelry(["run", "--bios", talk]);
+    assert.deepEqual([status, stdout], [6, "hi\n"]);
+  });
+
+  test("what can't be is said in one line", async () => {
+    const plain = program(ending(1), { tohost, fromhost });
+    for (const [args, message] of [
+      [["--bios", plain, "--signature", join(folder, "none")], /begin_signature/],
+      [["--bios", plain, "--signature-granularity", "3"], /1, 2, 4, 8 or 16/],
+      [["--bios", "none"], /--kernel/],
+    ] as const) {
+      const { status, stderr } = await hostelry(["run", ...args]);
+      assert.equal(status, 2);
+      assert.match(stderr, message);
+      assert.equal(stderr.trim().split("\n").length, 1, stderr);
+    }
   });
 });
 

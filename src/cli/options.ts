@@ -31,6 +31,13 @@ export function parseDrive(text: string): Drive {
   return { path, readOnly: mode === "ro" };
 }
 
+/** Bytes in a line of a signature. */
+export function parseGranularity(text: string): number {
+  const bytes = Number(text);
+  if (![1, 2, 4, 8, 16].includes(bytes)) throw new HostelryError("bad-granularity", `--signature-granularity ${JSON.stringify(text)} is not 1, 2, 4, 8 or 16 bytes`);
+  return bytes;
+}
+
 /** An integer of up to 53 bits. */
 export function parseSeed(text: string): number {
   const seed = Number(text);

@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { addDoctorCommand } from "./doctor.ts";
 import { addImageCommands } from "./image-commands.ts";
 import type { Messages } from "./messages.ts";
-import { parseDrive, parseMemory, parseSeed, type Drive } from "./options.ts";
+import { parseDrive, parseGranularity, parseMemory, parseSeed, type Drive } from "./options.ts";
 import type { RunOptions } from "./run.ts";
 
 const EXAMPLES = `
@@ -14,6 +14,8 @@ Examples:
   $ hostelry run --drive disk.img --drive more.img,ro
   $ hostelry run --kernel vmlinux --initrd initrd --append 'console=ttyS0'
   $ hostelry run default --bios fw_dynamic.bin      OpenSBI in M-mode, then Debian
+  $ hostelry run --bios none --kernel kernel        a kernel that starts in M-mode
+  $ hostelry run --bios add.elf --signature add.sig an architecture test, and what it found
   $ hostelry image build --name tools --packages python3-minimal,7zip
   $ hostelry doctor                                 what is missing here, and for what`;
 
@@ -36,17 +38,19 @@ function addRunCommand(program: Command, messages: Messages, finish: (status: nu
   program
     .command("run")
     .summary("run a machine and join its console to this terminal")
-    .description("Run a machine and join its console to this terminal. Its exit status is the guest's shell's;\n2 if something given is wrong, 71 if the guest's kernel panics.")
+    .description("Run a machine and join its console to this terminal. Its exit status is the guest's shell's, or what it wrote\nto the test finisher or to tohost; 2 if something given is wrong, 71 if the guest's kernel panics.")
     .argument("[image]", "an image of `hostelry image ls`; the default one is built if it isn't there")
     .option("--bare", "on the bare machine, without a monitor (so far, always)")
     .option("--kernel <file>", "a kernel: a Linux Image, plain or compressed, or an ELF file")
     .option("--initrd <file>", "an initial RAM disk")
     .option("--append <words>", "the kernel's command line; with an image, words added to its own")
-    .option("--bios <file>", "firmware to start in M-mode, instead of the built-in SBI; with no image or kernel named, alone")
+    .option("--bios <file>", "firmware to start in M-mode, instead of the built-in SBI; with no image or kernel named, alone;\n`none`: the kernel itself starts in M-mode")
     .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
     .addOption(collecting(new Option("--drive <file[,ro]>", "a disk, also for reading only; can be given again")))
     .addOption(new Option("--clock <source>", "what time is: the host's, or 10 ns an instruction, which is repeatable").choices(["host", "instructions"]).default("host"))
     .addOption(withParser(new Option("--seed <number>", "makes all that the machine takes for random repeatable"), parseSeed))
+    .option("--signature <file>", "at the end, write what stands between begin_signature and end_signature, in hex")
+    .addOption(withParser(new Option("--signature-granularity <bytes>", "in each of its lines"), parseGranularity).default(4))
     .option("--stats", "at the end, what happened: one object, on stderr")
     .option("--json", "with --stats: in one line")
     .option("--interpreter-only", "without the translator")

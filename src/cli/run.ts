@@ -1,5 +1,6 @@
 /** `hostelry run`: a machine in a thread, its console joined to the terminal. */
 import { HostelryError } from "#base/errors.ts";
+import { writeFileAtomic } from "#host/node/files.ts";
 import type { MachineConfig, MachineResult } from "#host/node/machine-config.ts";
 import { MachineThread } from "#host/node/machine-thread.ts";
 import { DEFAULT_APPEND } from "#images/image.ts";
@@ -10,6 +11,7 @@ import { ExitStatus } from "./exit-status.ts";
 import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
 import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
 import type { Drive } from "./options.ts";
+import { formatSignature } from "./signature.ts";
 
 export interface RunOptions {
   readonly kernel?: string;
@@ -20,6 +22,8 @@ export interface RunOptions {
   readonly drive: readonly Drive[];
   readonly clock: ClockMode;
   readonly seed?: number;
+  readonly signature?: string;
+  readonly signatureGranularity: number;
   readonly stats?: boolean;
   readonly json?: boolean;
   readonly interpreterOnly?: boolean;
@@ -48,6 +52,7 @@ export async function run(imageName: string | undefined, options: RunOptions, me
     append,
     drives: options.drive,
     terminal: { columns: process.stdout.columns ?? 80, rows: process.stdout.rows ?? 24 },
+    signature: options.signature !== undefined,
     interpreterOnly: options.interpreterOnly ?? false,
     ...(options.seed === undefined ? {} : { seed: options.seed }),
   };
@@ -55,6 +60,7 @@ export async function run(imageName: string | undefined, options: RunOptions, me
 }
 
 async function choose(imageName: string | undefined, options: RunOptions, messages: Messages): Promise<BootChoice> {
+  if (options.bios === "none") return withoutFirmware(imageName, options);
   const firmware = options.bios === undefined ? {} : { firmware: options.bios };
   if (options.kernel !== undefined || options.bios !== undefined && imageName === undefined && options.initrd === undefined) {
     if (imageName !== undefined) {
@@ -73,6 +79,14 @@ async function choose(imageName: string | undefined, options: RunOptions, messag
     append: [manifest.append, options.append ?? ""].join(" ").trim(),
     image: options.initrd === undefined,
   };
+}
+
+/** As with QEMU's `-bios none`: the kernel is what starts in M-mode. */
+function withoutFirmware(imageName: string | undefined, { kernel, initrd, append }: RunOptions): BootChoice {
+  if (kernel === undefined || imageName !== undefined || initrd !== undefined) {
+    throw new HostelryError("no-firmware", "--bios none starts a kernel in M-mode, alone: name it with --kernel, and no image or initrd");
+  }
+  return { title: kernel, files: { firmware: kernel }, append: append ?? DEFAULT_APPEND, image: false };
 }
 
 /** What the default image's session script wants to know (src/images/rootfs/etc/hostelry/session). */
@@ -111,6 +125,9 @@ async function runMachine(config: MachineConfig, mode: ConsoleMode, title: strin
   } finally {
     await session.close();
     release();
+  }
+  if (options.signature !== undefined && result?.signature !== undefined) {
+    await writeFileAtomic(options.signature, formatSignature(result.signature, options.signatureGranularity));
   }
   if (options.stats === true && result !== undefined) printStats(result, options.json === true);
   return stopping ?? statusOf(result!, messages);

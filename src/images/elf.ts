@@ -1,5 +1,5 @@
 import { HostelryError } from "#base/errors.ts";
-import { decodeCString } from "./text.ts";
+import { decodeCString, encodeText } from "./text.ts";
 
 /** The parts of an ELF file (System V ABI, chapter 4) that a loader and a reader of sections need. */
 export interface Elf {
@@ -22,8 +22,12 @@ export interface ElfSegment {
 
 export interface ElfSection {
   readonly name: string;
+  /** SHT_* */
+  readonly type: number;
   readonly offset: number;
   readonly size: number;
+  /** sh_link: the index of another section, whose meaning hangs on the type. */
+  readonly link: number;
 }
 
 /** e_machine, for those that someone may hand us by mistake. */
@@ -46,10 +50,13 @@ const RISCV = 243;
 const CLASS_64 = 2;
 const LITTLE_ENDIAN = 1;
 const PT_LOAD = 1;
+const SHT_SYMTAB = 2;
 const SHT_NOBITS = 8;
+const SHN_UNDEF = 0;
 const HEADER = 64;
 const PROGRAM_HEADER = 56;
 const SECTION_HEADER = 64;
+const SYMBOL = 24;
 
 export function isElf(file: Uint8Array): boolean {
   return file[0] === 0x7f && file[1] === 0x45 && file[2] === 0x4c && file[3] === 0x46;
@@ -70,6 +77,24 @@ export function parseElf(file: Uint8Array, what: string): Elf {
 export function sectionBytes(file: Uint8Array, elf: Elf, name: string): Uint8Array | undefined {
   const section = elf.sections.find((candidate) => candidate.name === name);
   return section && file.subarray(section.offset, section.offset + section.size);
+}
+
+/** The values of those of these symbols that the file defines: none if it was stripped. */
+export function symbolValues(file: Uint8Array, elf: Elf, names: readonly string[]): ReadonlyMap<string, number> {
+  const values = new Map<string, number>();
+  const table = elf.sections.find(({ type }) => type === SHT_SYMTAB);
+  const strings = table && elf.sections[table.link];
+  if (table === undefined || strings === undefined) return values;
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const text = file.subarray(strings.offset, strings.offset + strings.size);
+  const wanted = names.map((name) => [name, encodeText(`${name}\0`)] as const);
+  for (let at = table.offset; at + SYMBOL <= table.offset + table.size; at += SYMBOL) {
+    if (view.getUint16(at + 6, true) === SHN_UNDEF) continue;
+    const start = view.getUint32(at, true);
+    const found = wanted.find(([, bytes]) => bytes.every((byte, index) => text[start + index] === byte));
+    if (found !== undefined) values.set(found[0], Number(view.getBigUint64(at + 8, true)));
+  }
+  return values;
 }
 
 /**
@@ -127,12 +152,13 @@ function parseSections(file: Uint8Array, view: DataView, what: string): ElfSecti
   if (namesIndex >= count) throw broken(what, "no section of names");
   const raw = Array.from({ length: count }, (_, index) => {
     const at = table + index * SECTION_HEADER;
-    const size = view.getUint32(at + 4, true) === SHT_NOBITS ? 0 : u64(view, at + 32, what);
-    return { nameOffset: view.getUint32(at, true), offset: u64(view, at + 24, what), size };
+    const type = view.getUint32(at + 4, true);
+    const size = type === SHT_NOBITS ? 0 : u64(view, at + 32, what);
+    return { nameOffset: view.getUint32(at, true), type, offset: u64(view, at + 24, what), size, link: view.getUint32(at + 40, true) };
   });
   if (raw.some((section) => section.offset + section.size > view.byteLength)) throw truncated(what);
   const names = file.subarray(raw[namesIndex].offset, raw[namesIndex].offset + raw[namesIndex].size);
-  return raw.map(({ nameOffset, offset, size }) => ({ name: decodeCString(names.subarray(nameOffset)), offset, size }));
+  return raw.map(({ nameOffset, ...section }) => ({ name: decodeCString(names.subarray(nameOffset)), ...section }));
 }
 
 /** An offset, a size or a physical address: anything beyond 2^53 cannot be honest. */

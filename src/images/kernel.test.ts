@@ -51,13 +51,15 @@ describe("parseKernel", () => {
     assert.equal(((await parseKernel(riscvImage(0x400, 0), WHAT)) as { memorySize: number }).memorySize, 0x400);
   });
 
-  it("loads ELF segments at their physical addresses and translates a virtual entry", async () => {
+  it("loads ELF segments at their physical addresses and translates a virtual entry; knows the symbols of HTIF", async () => {
     const content = encodeText("code");
     const file = elf({
       entry: 0xffffffff80000002n,
+      symbols: { my_fromhost: 2n, tohost: 0x80001000n, tohost2: 3n },
       segments: [
         { physical: 0x80200000n, virtual: 0xffffffff80000000n, content, memorySize: 0x1000 },
         { physical: 0x80300000n, virtual: 0xffffffff80100000n, content: encodeText(""), memorySize: 0x2000 },
+        { physical: 0n, virtual: 0n, content: encodeText(""), memorySize: 0 },
       ],
     });
     assert.deepEqual(await parseKernel(file, WHAT), {
@@ -67,6 +69,7 @@ describe("parseKernel", () => {
         { address: 0x80300000, bytes: encodeText(""), memorySize: 0x2000 },
       ],
       entry: 0x80200002,
+      symbols: new Map([["tohost", 0x80001000]]),
     });
   });
 

@@ -1,7 +1,7 @@
 import { HostelryError } from "#base/errors.ts";
 import { readAll, streamOf } from "./byte-reader.ts";
 import { compressionOf, decompress } from "./compression.ts";
-import { isElf, parseElf, physicalEntry } from "./elf.ts";
+import { isElf, parseElf, physicalEntry, symbolValues } from "./elf.ts";
 import { decodeCString } from "./text.ts";
 
 /** Bytes to put at a physical address; the rest up to `memorySize` is to be zero. */
@@ -16,9 +16,12 @@ export type Kernel =
   /** Linux's own format: goes anywhere at `textOffset` from a boundary of 2 MiB, is entered at its first byte. */
   | { readonly format: "image"; readonly bytes: Uint8Array; readonly textOffset: number; readonly memorySize: number }
   /** Linked to fixed addresses. */
-  | { readonly format: "elf"; readonly segments: readonly LoadSegment[]; readonly entry: number }
+  | { readonly format: "elf"; readonly segments: readonly LoadSegment[]; readonly entry: number; readonly symbols: ReadonlyMap<string, number> }
   /** No header at all: goes to the start of memory. Firmware only. */
   | { readonly format: "raw"; readonly bytes: Uint8Array };
+
+/** What a test program calls the places where it speaks with the machine that runs it: see `devices/htif.ts`; and what it leaves there as its result. */
+const KNOWN_SYMBOLS = ["tohost", "fromhost", "begin_signature", "end_signature"];
 
 /** No kernel unpacks to more. */
 const MAX_UNPACKED = 1 << 30;
@@ -78,10 +81,10 @@ function elfKernel(file: Uint8Array, what: string): Kernel {
   if (elf.segments.length === 0) {
     throw new HostelryError("not-a-kernel", `${what} is an ELF file with nothing to load: give a linked program, not an object file or a module`);
   }
-  const segments = elf.segments.map(({ offset, fileSize, physicalAddress, memorySize }) => {
+  const segments = elf.segments.filter(({ memorySize }) => memorySize > 0).map(({ offset, fileSize, physicalAddress, memorySize }) => {
     return { address: physicalAddress, bytes: file.subarray(offset, offset + fileSize), memorySize };
   });
-  return { format: "elf", segments, entry: physicalEntry(elf) };
+  return { format: "elf", segments, entry: physicalEntry(elf), symbols: symbolValues(file, elf, KNOWN_SYMBOLS) };
 }
 
 function imageKernel(file: Uint8Array, what: string): Kernel {

@@ -64,7 +64,7 @@ describe("layOut", () => {
   });
 
   it("refuses programs linked to where no memory is, or into each other", () => {
-    const at = (address: number): Kernel => ({ format: "elf", entry: address, segments: [{ address, bytes: new Uint8Array(1), memorySize: MIB }] });
+    const at = (address: number): Kernel => ({ format: "elf", entry: address, segments: [{ address, bytes: new Uint8Array(1), memorySize: MIB }], symbols: new Map() });
     assert.throws(() => layOut({ kernel: at(0x1000), deviceTreeSize: 1 }, memory(64 * MIB)), { code: "does-not-fit", message: /below the memory/ });
     assert.throws(() => layOut({ kernel: at(BASE + 512 * MIB), deviceTreeSize: 1 }, memory(64 * MIB)), { code: "does-not-fit", message: /too small/ });
     assert.throws(() => layOut({ firmware: at(BASE + 1.5 * MIB), kernel: image(MIB), deviceTreeSize: 1 }, memory(64 * MIB)), { code: "does-not-fit", message: /firmware ends at/ });

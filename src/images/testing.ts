@@ -56,12 +56,28 @@ export interface ElfSpec {
   readonly entry?: bigint;
   readonly segments?: readonly { readonly physical: bigint; readonly virtual: bigint; readonly content: Uint8Array; readonly memorySize: number }[];
   readonly sections?: Readonly<Record<string, string>>;
+  readonly symbols?: Readonly<Record<string, bigint>>;
 }
 
+interface ElfTestSection {
+  readonly name: string;
+  readonly type: number;
+  readonly content: Uint8Array;
+  readonly link: number;
+}
+
+const SHT_PROGBITS = 1;
+const SHT_SYMTAB = 2;
+const SHT_STRTAB = 3;
+
 /** A 64-bit little-endian ELF file. */
-export function elf({ machine = 243, entry = 0n, segments = [], sections = {} }: ElfSpec): Uint8Array {
-  const named = Object.entries(sections);
-  const names = encodeText(`\0${named.map(([name]) => `${name}\0`).join("")}.shstrtab\0`);
+export function elf({ machine = 243, entry = 0n, segments = [], sections = {}, symbols = {} }: ElfSpec): Uint8Array {
+  const named: readonly ElfTestSection[] = [
+    ...Object.entries(sections).map(([name, text]) => ({ name, type: SHT_PROGBITS, content: encodeText(text), link: 0 })),
+    { name: ".symtab", type: SHT_SYMTAB, content: symbolTable(symbols), link: Object.keys(sections).length + 1 },
+    { name: ".strtab", type: SHT_STRTAB, content: encodeText(nameTable(Object.keys(symbols))), link: 0 },
+  ];
+  const names = encodeText(nameTable([...named.map(({ name }) => name), ".shstrtab"]));
   const programHeaders = segments.length * 56;
   let offset = 64 + programHeaders;
   const contents: Uint8Array[] = [];
@@ -82,13 +98,14 @@ export function elf({ machine = 243, entry = 0n, segments = [], sections = {} }:
     });
   });
   let nameOffset = 1;
-  const sectionHeaders = [...named.map(([name, text]) => [name, encodeText(text)] as const), [".shstrtab", names] as const].map(([name, content]) => {
+  const sectionHeaders = [...named, { name: ".shstrtab", type: SHT_STRTAB, content: names, link: 0 }].map(({ name, type, content, link }) => {
     const at = place(content);
     const header = record(64, (view) => {
       view.setUint32(0, nameOffset, true);
-      view.setUint32(4, 1, true);
+      view.setUint32(4, type, true);
       view.setBigUint64(24, BigInt(at), true);
       view.setBigUint64(32, BigInt(content.length), true);
+      view.setUint32(40, link, true);
     });
     nameOffset += name.length + 1;
     return header;
@@ -107,6 +124,21 @@ export function elf({ machine = 243, entry = 0n, segments = [], sections = {} }:
     view.setUint16(62, sectionHeaders.length - 1, true);
   });
   return join([header, ...headers, ...contents, ...sectionHeaders]);
+}
+
+function nameTable(names: readonly string[]): string {
+  return `\0${names.map((name) => `${name}\0`).join("")}`;
+}
+
+/** All symbols are the first section's. */
+function symbolTable(symbols: Readonly<Record<string, bigint>>): Uint8Array {
+  let nameOffset = 1;
+  return join(Object.entries(symbols).map(([name, value]) => record(24, (view) => {
+    view.setUint32(0, nameOffset, true);
+    view.setUint16(6, 1, true);
+    view.setBigUint64(8, value, true);
+    nameOffset += name.length + 1;
+  })));
 }
 
 function record(length: number, fill: (view: DataView) => void): Uint8Array {

@@ -17,7 +17,7 @@ export type ClockMode = "host" | "instructions";
 export type MachineEnd =
   | { readonly kind: "poweroff" }
   | { readonly kind: "reboot" }
-  /** The guest ended with a status of its own: 0 to 65535. */
+  /** The guest ended with a status of its own: an integer below 2^47. */
   | { readonly kind: "fail"; readonly code: number }
   /** The guest's kernel gave up. */
   | { readonly kind: "crash" }
@@ -35,11 +35,8 @@ export interface Surroundings {
   sliceEnded(): void;
 }
 
-/**
- * The longest that the hart runs without a look at what has come: at 100 to 1000 million instructions a second, the worst latency of
- * an input or a command is 1 to 10 ms.
- */
-const SLICE = 1_000_000;
+/** At 100 to 1000 million instructions a second, the worst latency of an input or a command is 1 to 10 ms. */
+export const USUAL_SLICE = 1_000_000;
 
 /** With `--clock instructions`: 10 MHz at 10 ns an instruction. */
 export const INSTRUCTIONS_PER_TICK = 10;
@@ -57,6 +54,8 @@ export class Computer implements Guest {
   readonly inputs: Inputs;
   readonly clock: Clock;
   readonly timers: Timers;
+  /** The longest that the hart runs without a look at what has come, in instructions. */
+  longestSlice = USUAL_SLICE;
   #surroundings: Surroundings | undefined;
   /** mtime less the clock's ticks. */
   #mtimeOffset = 0;
@@ -162,7 +161,7 @@ export class Computer implements Guest {
   }
 
   /** How many instructions the hart may run now, `most` at most. */
-  slice(most: number = SLICE): number {
+  slice(most: number = this.longestSlice): number {
     return Math.min(most, this.#instructionsUntil(this.#updateTimers()));
   }
 

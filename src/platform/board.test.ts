@@ -167,7 +167,7 @@ suite("the board", () => {
 
   test("a reboot starts again, with zeroed bss and devices as after power-on", () => {
     const { board, machine, x } = setUp();
-    const files: BootFiles = { append: "", kernel: { format: "elf", entry: address.memory, segments: [{ address: address.memory, memorySize: 8192, bytes: assemble(`
+    const files: BootFiles = { append: "", kernel: { format: "elf", entry: address.memory, symbols: new Map(), segments: [{ address: address.memory, memorySize: 8192, bytes: assemble(`
       li   t0, ${address.memory + 4096}
       ld   s0, 0(t0)
       sd   t0, 0(t0)

@@ -1,6 +1,8 @@
 /** The board: the devices of QEMU's `virt` around a computer, wired up, and started as its firmware would. */
 import { HostelryError } from "#base/errors.ts";
 import { Aclint } from "#devices/aclint.ts";
+import { gather, readableViews } from "#devices/dma.ts";
+import { Htif } from "#devices/htif.ts";
 import { GoldfishRtc } from "#devices/goldfish-rtc.ts";
 import { Plic } from "#devices/plic.ts";
 import { Syscon, type PowerRequest } from "#devices/syscon.ts";
@@ -17,7 +19,7 @@ import { layOut, type BootLayout } from "#images/layout.ts";
 import type { DevicePlace, MmioDevice } from "#machine/bus.ts";
 import { interrupt } from "#machine/csr-bits.ts";
 import type { Arrival } from "#machine/inputs.ts";
-import type { Computer, MachineEnd, Surroundings } from "#machine/computer.ts";
+import { USUAL_SLICE, type Computer, type MachineEnd, type Surroundings } from "#machine/computer.ts";
 import { BootRom } from "./boot-rom.ts";
 import { Console } from "./console.ts";
 import { describeBoard, phandle, type Described } from "./device-tree.ts";
@@ -46,6 +48,8 @@ export interface BootFiles {
 }
 
 const SEED_SIZE = 64;
+/** For a program that speaks through HTIF, a character at a time: it waits for each to be taken. */
+const TALKING_SLICE = 5_000;
 /** Beside the console and the entropy device. */
 export const maxDrives = virtioSlots - 2;
 
@@ -54,15 +58,20 @@ export class Board implements Surroundings {
   readonly #console: Console;
   readonly #firmware: Firmware;
   readonly #rom = new BootRom();
+  readonly #warn: (message: string) => void;
   readonly #test: Syscon;
   readonly #virtioConsole: VirtioConsole;
   readonly #devices: readonly Described[];
+  /** Of the program that was booted: what it names `tohost` and so on. */
+  #symbols: ReadonlyMap<string, number> = new Map();
+  #htif: Htif | undefined;
   #booted = false;
 
   constructor(options: BoardOptions) {
     if (options.drives.length > maxDrives) {
       throw new HostelryError("too-many-drives", `${options.drives.length} drives are more than the board has slots for: give at most ${maxDrives}`);
     }
+    this.#warn = options.warn;
     const { computer } = options;
     const console = new Console(options.output);
     this.#computer = computer;
@@ -133,7 +142,17 @@ export class Board implements Surroundings {
     this.#load(layout, describe(layout.initrd));
     if (files.firmware === undefined) this.#firmware.enter(layout.entry, layout.deviceTree);
     else this.#enterFirmware(layout);
+    this.#symbols = symbolsOf(files.firmware ?? files.kernel);
+    this.#htif = this.#createHtif();
+    this.#computer.longestSlice = USUAL_SLICE;
     this.#booted = true;
+  }
+
+  /** What the program left between `begin_signature` and `end_signature`: how the architecture tests hand over their results. */
+  get signature(): Uint8Array | undefined {
+    const [begin, end] = [this.#symbols.get("begin_signature"), this.#symbols.get("end_signature")];
+    if (begin === undefined || end === undefined || end < begin || !this.#inMemory(begin, end - begin)) return undefined;
+    return gather(readableViews(this.#computer.core.dma, [{ address: begin, length: end - begin }]));
   }
 
   firmwareCall(): void {
@@ -150,6 +169,7 @@ export class Board implements Surroundings {
   }
 
   sliceEnded(): void {
+    if (this.#htif?.poll() === true) this.#computer.longestSlice = TALKING_SLICE;
     this.#console.flush();
   }
 
@@ -179,6 +199,27 @@ export class Board implements Surroundings {
     state.set("x", address.bootRom, 12);
   }
 
+  /** Nothing for programs that don't know HTIF. */
+  #createHtif(): Htif | undefined {
+    const [tohost, fromhost] = [this.#symbols.get("tohost"), this.#symbols.get("fromhost")];
+    if (tohost === undefined || ![tohost, fromhost ?? tohost].every((word) => this.#inMemory(word, 8))) return undefined;
+    return new Htif(this.#computer.core.dma, { tohost, fromhost }, {
+      exit: (status) => this.#exit(status),
+      write: (bytes) => this.#console.output("uart", bytes),
+    });
+  }
+
+  #inMemory(start: number, length: number): boolean {
+    const { base, size } = this.#computer.core.memory;
+    return start >= base && start + length <= base + size;
+  }
+
+  #exit(status: number): void {
+    if (status === 0) return this.#end({ kind: "poweroff" });
+    this.#warn(`the guest ended itself with ${status} through tohost: for riscv-tests, test ${status} failed`);
+    this.#end({ kind: "fail", code: status });
+  }
+
   #power({ kind, code }: PowerRequest): void {
     this.#end(kind === "fail" ? { kind, code } : { kind });
   }
@@ -187,6 +228,10 @@ export class Board implements Surroundings {
   #end(end: MachineEnd): void {
     this.#computer.end(end.kind === "reboot" && this.#console.panicked ? { kind: "crash" } : end);
   }
+}
+
+function symbolsOf(program: Kernel | undefined): ReadonlyMap<string, number> {
+  return program?.format === "elf" ? program.symbols : new Map();
 }
 
 function messageOf(error: unknown): string {

@@ -8,6 +8,7 @@ import { HostelryError } from "#base/errors.ts";
 import { DEFAULT_IMAGE, imageCommands } from "#cli/image.ts";
 import type { StoredImage } from "#host/node/image-store.ts";
 import { SILENT } from "#images/progress.ts";
+import { elf } from "#images/testing.ts";
 import { assemble } from "#riscv/assemble.ts";
 
 export const executable = fileURLToPath(new URL("../../bin/hostelry", import.meta.url));
@@ -59,9 +60,32 @@ export async function defaultImage(): Promise<{ readonly image: StoredImage } | 
 
 /** A program for `--bios`: machine code for the start of memory, in M-mode. Returns its path. */
 export function bareProgram(source: string): string {
-  const folder = mkdtempSync(join(tmpdir(), "hostelry-test-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  const path = join(folder, "program.bin");
-  writeFileSync(path, assemble(source, { base: 0x80000000 }));
+  return programFile("program.bin", assemble(source, { base: MEMORY }));
+}
+
+/** The same as an ELF file, with `memorySize` bytes of memory, and symbols for it and for the source. */
+export function elfProgram(source: string, memorySize: number, symbols: Readonly<Record<string, number>>): string {
+  const content = assemble(source, { base: MEMORY, symbols });
+  const start = BigInt(MEMORY);
+  return programFile("program.elf", elf({
+    entry: start,
+    segments: [{ physical: start, virtual: start, content, memorySize }],
+    symbols: Object.fromEntries(Object.entries(symbols).map(([name, value]) => [name, BigInt(value)])),
+  }));
+}
+
+const MEMORY = 0x80000000;
+
+let programs: string | undefined;
+let programCount = 0;
+
+function programFile(name: string, bytes: Uint8Array): string {
+  if (programs === undefined) {
+    const folder = mkdtempSync(join(tmpdir(), "hostelry-test-"));
+    process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+    programs = folder;
+  }
+  const path = join(programs, `${programCount++}-${name}`);
+  writeFileSync(path, bytes);
   return path;
 }

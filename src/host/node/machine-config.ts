@@ -15,6 +15,8 @@ export interface MachineConfig {
   readonly append: string;
   readonly drives: readonly { readonly path: string; readonly readOnly: boolean }[];
   readonly terminal: { readonly columns: number; readonly rows: number };
+  /** Whether the program's signature is wanted at its end: see `Board.signature`. */
+  readonly signature: boolean;
   /** Without the translator: slow, and simple. */
   readonly interpreterOnly: boolean;
 }
@@ -41,6 +43,7 @@ export interface WorkerData {
 export interface MachineResult {
   readonly end: MachineEnd;
   readonly stats: MachineStats;
+  readonly signature?: Uint8Array;
 }
 
 /** From the machine's thread. */

@@ -110,6 +110,11 @@ function boot(board: Board, files: BootFiles): void {
   }
 }
 
+function signatureOf(board: Board): Uint8Array {
+  if (board.signature !== undefined) return board.signature;
+  throw new HostelryError("no-signature", "--signature is for a program with the symbols begin_signature and end_signature, both in memory: give an ELF file that has them, not stripped");
+}
+
 /** Hot code is compiled on a thread of its own. */
 function translate(processor: Processor): void {
   const { memory, map, state, hart, programOptions } = processor;
@@ -140,6 +145,7 @@ async function main(): Promise<void> {
     });
     if (!config.interpreterOnly) translate(machine.processor);
     boot(board, await reading);
+    if (config.signature) signatureOf(board);
     collectGarbage();
     report({ kind: "started" });
     let end = machine.run();
@@ -149,7 +155,8 @@ async function main(): Promise<void> {
       report({ kind: "restarted" });
       end = machine.run();
     }
-    report({ kind: "ended", result: { end, stats: machine.stats() } });
+    const stats = machine.stats();
+    report({ kind: "ended", result: config.signature ? { end, stats, signature: signatureOf(board) } : { end, stats } });
   } catch (error) {
     if (!(error instanceof HostelryError)) throw error;
     report({ kind: "refused", code: error.code, message: error.message });

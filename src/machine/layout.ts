@@ -176,31 +176,31 @@ export function count(f: FunctionBuilder, state: Expr, name: FieldName, amount: 
  *   read TLB    tag: va of the page (i64) │ host address - va (i32) │ -
  *   write TLB   the same
  *   exec TLB    tag                       │ predecoded page (i32)   │ -
- *   jump cache  pc (i64)                  │ slot of the function table (i32) │ -
+ *   jump cache  pc (i64)                  │ slot of the function table (i32) │ -; empty: the interpreter's slot for pc 0
  *   filters     one bit a hashed range: has a page of up to 2 MiB been cached there; is there code of a region; has a page of 1 GiB or more
  */
 export const bank = {
   readEntries: 2048,
   writeEntries: 2048,
   execEntries: 1024,
-  jumpEntries: 2048,
+  jumpEntries: 8192,
   read: 0,
   write: 2048 * 16,
   exec: 4096 * 16,
   jump: 5120 * 16,
-  largeFilter: 7168 * 16,
-  codeFilter: 7168 * 16 + 1024,
-  hugeFilter: 7168 * 16 + 2048,
+  largeFilter: 13312 * 16,
+  codeFilter: 13312 * 16 + 1024,
+  hugeFilter: 13312 * 16 + 2048,
   filterBytes: 512,
-  /** A bit for each KiB of the tables that holds entries: two i64. */
-  used: 7168 * 16 + 3072,
-  usedShift: 10,
+  /** A bit for each 2 KiB of the tables that holds entries: two i64. */
+  used: 13312 * 16 + 3072,
+  usedShift: 11,
   /** In a bank that all address spaces share: whether it holds entries that aren't global, and whose (i32 each). */
-  nonGlobal: 7168 * 16 + 3088,
-  nonGlobalAsid: 7168 * 16 + 3092,
+  nonGlobal: 13312 * 16 + 3088,
+  nonGlobalAsid: 13312 * 16 + 3092,
   /** Whether it was ever cleared. */
-  ready: 7168 * 16 + 3096,
-  size: 128 * 1024,
+  ready: 13312 * 16 + 3096,
+  size: 256 * 1024,
   count: 32,
 } as const;
 

@@ -1,5 +1,8 @@
-/** V8's choice of compiler. */
+/** V8's choice of compiler. Flags hold for all threads of the process. */
 import { setFlagsFromString } from "node:v8";
+
+// What a module needs to run is made where the module is compiled. V8 would do that where a function is first called: on the hart's thread.
+setFlagsFromString("--no-wasm-lazy-compilation");
 
 /**
  * Runs `create` while modules are compiled by the optimizing compiler at once. V8 would start with its baseline compiler, and the hart's program is a
@@ -7,11 +10,9 @@ import { setFlagsFromString } from "node:v8";
  */
 export function optimizedAtOnce<T>(create: () => T): T {
   setFlagsFromString("--no-liftoff");
-  setFlagsFromString("--no-wasm-lazy-compilation");
   try {
     return create();
   } finally {
     setFlagsFromString("--liftoff");
-    setFlagsFromString("--wasm-lazy-compilation");
   }
 }

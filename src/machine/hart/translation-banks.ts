@@ -68,34 +68,42 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
   const { module, map } = program;
   const bankAt = (index: Expr): Expr => i32.add(i32.shl(index, Math.log2(bank.size)), map.banks);
 
+  /** (base, offset of a word of `used`, which of its bits, what empty bytes are): empties the pieces of the tables that were used. */
+  const clearPieces = module.function("clearPieces", ["i32", "i32", "i64", "i32"], [], (f) => {
+    const [base, offset, which, empty] = [0, 1, 2, 3].map((i) => f.parameter(i)) as [Local, Local, Local, Local];
+    const word = f.let(i32.add(base, offset));
+    const used = f.let(i64.and(i64.load(word, bank.used), which));
+    f.store("i64", word, i64.xor(i64.load(word, bank.used), used), bank.used);
+    f.loop((next) => {
+      f.if(i64.eqz(used), () => f.return());
+      const piece = i32.add(i32.wrap(i64.ctz(used)), i32.shl(offset, 3));
+      f.memoryFill(i32.add(base, i32.shl(piece, bank.usedShift)), empty, 1 << bank.usedShift);
+      f.set(used, i64.and(used, i64.sub(used, 1)));
+      f.branch(next);
+    });
+  });
+
+  const tlbPieces = (1n << BigInt(bank.jump >> bank.usedShift)) - 1n;
+
+  /** The jump cache is empty where it is zero, as memory is to begin with: most banks never need much of it. */
+  const clearJumps = module.function("clearJumps", ["i32"], [], (f) => {
+    const base = f.parameter(0);
+    f.call(clearPieces, [base, 0, ~tlbPieces, 0]);
+    f.call(clearPieces, [base, 8, -1n, 0]);
+    f.memoryFill(i32.add(base, bank.codeFilter), 0, 2 * bank.filterBytes);
+  });
+
   /** Only what was used needs clearing: most contexts are short-lived and touch little. */
   const clear = module.function("clearBank", ["i32"], [], (f) => {
     const base = f.parameter(0);
-    const used = f.local("i64");
-    const kib = 1 << bank.usedShift;
     f.if(i32.eqz(i32.load(base, bank.ready)), () => {
-      f.memoryFill(base, 0xff, bank.largeFilter);
+      f.memoryFill(base, 0xff, bank.jump);
       f.store("i32", base, 1, bank.ready);
     });
-    for (const word of [0, 1]) {
-      f.set(used, i64.load(base, bank.used + 8 * word));
-      f.block((done) =>
-        f.loop((next) => {
-          f.branchIf(done, i64.eqz(used));
-          const piece = i32.add(i32.wrap(i64.ctz(used)), 64 * word);
-          f.memoryFill(i32.add(base, i32.shl(piece, bank.usedShift)), 0xff, kib);
-          f.set(used, i64.and(used, i64.sub(used, 1)));
-          f.branch(next);
-        }),
-      );
-    }
+    f.call(clearPieces, [base, 0, tlbPieces, 0xff]);
+    f.call(clearJumps, [base]);
     f.memoryFill(i32.add(base, bank.largeFilter), 0, bank.nonGlobal + 4 - bank.largeFilter);
   });
-
-  const clearJumps = (f: FunctionBuilder, base: Expr): void => {
-    f.memoryFill(i32.add(base, bank.jump), 0xff, bank.jumpEntries * 16);
-    f.memoryFill(i32.add(base, bank.codeFilter), 0, 2 * bank.filterBytes);
-  };
 
   const selectBank = module.function("selectBank", ["i32"], [], (f) => {
     const state = new State(f);
@@ -171,7 +179,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
   const flushJumps = module.function("flushJumps", ["i32"], [], (f) => {
     const state = new State(f);
     newEpoch(state);
-    forEachBank(f, state, (base) => clearJumps(f, base));
+    forEachBank(f, state, (base) => f.call(clearJumps, [base]));
   });
 
   const flush = module.function("flush", ["i32", "i64", "i32", "i32", "i32"], [], (f) => {
@@ -209,7 +217,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
         );
         f.if(code, () => {
           newEpoch(state);
-          clearJumps(f, base);
+          f.call(clearJumps, [base]);
         });
       });
     });

@@ -28,7 +28,7 @@
           (br_if 1 (;@3;) (i32.eqz (local.get $nesting)))
           (local.set 11
             (i32.add
-              (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 8)) (i32.const 3)) (i32.const 32752)))
+              (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 8)) (i32.const 3)) (i32.const 131056)))
               (i32.const 81920)))
           (if (;@5;)
             (i64.eq (i64.load (local.get 11)) (local.get 8))

@@ -15,7 +15,7 @@
     (local.set 8 (local.get 7))
     (local.set 10
       (i32.add
-        (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 8)) (i32.const 3)) (i32.const 32752)))
+        (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 8)) (i32.const 3)) (i32.const 131056)))
         (i32.const 81920)))
     (if (;@2;)
       (i64.eq (i64.load (local.get 10)) (local.get 8))

@@ -33,7 +33,7 @@
     (local.set 11 (local.get 10))
     (local.set 13
       (i32.add
-        (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 11)) (i32.const 3)) (i32.const 32752)))
+        (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 11)) (i32.const 3)) (i32.const 131056)))
         (i32.const 81920)))
     (if (;@2;)
       (i64.eq (i64.load (local.get 13)) (local.get 11))

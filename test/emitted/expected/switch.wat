@@ -47,7 +47,7 @@
     (return (local.get $pc) (local.get $budget)))
   (local.set 11
     (i32.add
-      (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 8)) (i32.const 3)) (i32.const 32752)))
+      (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 8)) (i32.const 3)) (i32.const 131056)))
       (i32.const 81920)))
   (if (;@1;)
     (i64.eq (i64.load (local.get 11)) (local.get 8))

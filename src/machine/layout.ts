@@ -258,10 +258,10 @@ export interface MemoryMap {
 /** Profile counters, u32 each. */
 export const counterCount = 1 << 16;
 /**
- * Compile requests: host address of the head, kind of jump, privilege, then the frames that the pages around it are mapped to (host
+ * Compile requests: host address of the head, privilege, then the frames that the pages around it are mapped to (host
  * addresses, 0 for none), the head's own in the middle. All i32.
  */
-export const request = { head: 0, kind: 4, privilege: 8, frames: 16, reach: 8, size: 96, count: 1024 } as const;
+export const request = { head: 0, privilege: 4, frames: 8, reach: 8, size: 80, count: 1024 } as const;
 /** Where indirect jumps went: host address of the jump (i32), distance of the target from it (i32). Open-addressed, with bounded probing. */
 export const edge = { size: 8, count: 1 << 13, probes: 8 } as const;
 /** Open-addressed table of region heads: host address of the code (i32), region record (i32). */

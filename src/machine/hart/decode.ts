@@ -1,15 +1,17 @@
 /**
  * Instructions are decoded once, into entries of 8 bytes that lie beside the page they come from: one for each halfword.
  *
- *   63            32 31   27 26   22 21   17 16    11 10   9       0
- *  ┌────────────────┬───────┬───────┬───────┬────────┬────┬─────────┐
- *  │   immediate    │  rs3  │  rs2  │  rs1  │   rd   │ 4B │ handler │      4B: four bytes long; rd = 32 for x0, which takes writes
- *  └────────────────┴───────┴───────┴───────┴────────┴────┴─────────┘
+ *   63            48 47   40 39   32 31   24 23   16 15          0
+ *  ┌────────────────┬───────┬───────┬───────┬───────┬─────────────┐
+ *  │   immediate    │  rs3  │  rs2  │  rs1  │  rd   │   handler   │      rd = 32 for x0, which takes writes
+ *  └────────────────┴───────┴───────┴───────┴───────┴─────────────┘
+ *
+ * The immediates of instructions without rs2 have 32 bits. Fields are whole bytes, so that one load fetches each; the length is the handler's.
  */
 import { conditional, i32, i64, select, type Expr, type FunctionReference, call } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import type { Encoding, RegisterOperand } from "#riscv/encoding.ts";
-import { decoderGroups, instructions, type DecoderRow } from "#riscv/table.ts";
+import { decoderGroups, decoderRows, instructions, type DecoderRow } from "#riscv/table.ts";
 import { cause } from "../csr-bits.ts";
 import { bank, frame, frameFlags, headCount, predecoded } from "../layout.ts";
 import { access, type AddressTranslation } from "./address-translation.ts";
@@ -17,7 +19,7 @@ import { noteEntry } from "./memory-access.ts";
 import { frameEntry, hostAddress, inRam, State, type Program } from "./program.ts";
 import { tlbEntry, type TranslationBanks } from "./translation-banks.ts";
 
-/** Handlers that are no instruction; instruction n of the table has handler n + firstInstruction. */
+/** Handlers that are no instruction. */
 export const handler = {
   /** All-zero entries: not decoded yet. */
   undecoded: 0,
@@ -26,20 +28,39 @@ export const handler = {
   /** A region begins here; the immediate is the address of its record. */
   head: 2,
 } as const;
-export const firstInstruction = 3;
 
-export const entryField = {
-  handlerMask: 0x3ff,
-  long: 10,
-  rd: 11,
-  rs1: 17,
-  rs2: 22,
-  rs3: 27,
-} as const;
+/** An instruction as it stands in memory: a handler knows it, and its length. */
+export interface Form {
+  readonly number: number;
+  readonly length: 2 | 4;
+}
+
+/** Form n has handler n + firstForm: the instructions of the table, then those that have a short form too. */
+export const firstForm = 3;
+export const forms: readonly Form[] = [
+  ...instructions.map((_, number): Form => ({ number, length: 4 })),
+  ...[...new Set(decoderRows.filter(({ encoding }) => encoding.length === 2).map(({ number }) => number))].map(
+    (number): Form => ({ number, length: 2 }),
+  ),
+];
+
+export function handlerOf(number: number, length: 2 | 4): number {
+  return firstForm + forms.findIndex((form) => form.number === number && form.length === length);
+}
+
+/** Bytes of an entry. */
+export const entryByte = { handler: 0, rd: 2, rs1: 3, rs2: 4, rs3: 5, imm: 4, imm16: 6 } as const;
+
+/** Whether an instruction's entries have room for rs2 and rs3, and a short immediate. */
+export function hasShortImmediate(number: number): boolean {
+  return instructions[number]!.encoding.registers.some(({ operand }) => operand === "rs2");
+}
 
 export interface Decoder {
   /** (instruction word i32) → entry. */
   readonly decode: FunctionReference;
+  /** (state, instruction word): puts the instruction and its sentinels into `scratchEntries`. */
+  readonly toScratch: FunctionReference;
   /**
    * (state, pc) → the predecoded page that holds pc; 0 with `fault` set; 1 if the instruction can't be cached by page: then it is in
    * `scratchEntries`, a sentinel behind it.
@@ -142,31 +163,42 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
     f.push(page);
   });
 
-  /** Puts one instruction and its sentinels into the scratch entries. */
-  const toScratch = (state: State, word: Expr): void => {
+  const toScratch = module.function("toScratch", ["i32", "i32"], [], (f) => {
+    const [state, word] = [new State(f), f.parameter(1)];
     state.set("scratchEntries", call(decode, word), 0);
     for (const i of [1, 2]) state.set("scratchEntries", handler.pageEnd, i);
     state.set("scratchEntries", i64.extendI32U(word), 3);
-  };
+  });
 
   const fetchCrossing = module.function("fetchCrossing", ["i32", "i64"], ["i32"], (f) => {
     const [state, pc] = [new State(f), f.parameter(1)];
+    const bankBase = f.let(state.get("bank"));
     const half = (at: Expr): Local => {
+      const tlb = f.let(tlbEntry(bankBase, at, bank.exec, bank.execEntries));
+      const value = f.local("i32");
+      f.if(
+        i64.eq(i64.load(tlb), i64.and(at, -4096)),
+        () => f.set(value, i32.load16U(i32.or(i32.load(i32.load(tlb, 8)), i32.and(i32.wrap(at), 4095)))),
+        () => f.set(value, translated(at)),
+      );
+      return value;
+    };
+    const translated = (at: Expr): Expr => {
       const physical = f.let(call(translation.translate, state.base, at, access.execute));
       f.if(i64.eq(physical, -1), () => f.return(0));
       f.if(i32.eqz(inRam(map, physical)), () => {
         state.fault(cause.instructionAccess, at);
         f.return(0);
       });
-      return f.let(i32.load16U(hostAddress(map, physical)));
+      return i32.load16U(hostAddress(map, physical));
     };
     const low = half(pc);
     f.if(i32.ne(i32.and(low, 3), 3), () => {
-      toScratch(state, low);
+      f.call(toScratch, [state.base, low]);
       f.return(1);
     });
     const high = half(i64.add(pc, 2));
-    toScratch(state, i32.or(low, i32.shl(high, 16)));
+    f.call(toScratch, [state.base, i32.or(low, i32.shl(high, 16))]);
     f.push(i32.const(1));
   });
 
@@ -193,7 +225,7 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
     f.push(page);
   });
 
-  return { decode, fetch, fetchCrossing, entryAt, findHead };
+  return { decode, toScratch, fetch, fetchCrossing, entryAt, findHead };
 }
 
 /** Where the search of the head table starts. */
@@ -219,36 +251,45 @@ function defineDecode(f: FunctionBuilder): void {
       f.branch(illegal);
     }
   });
-  const illegal = firstInstruction;
-  f.push(
-    select(
-      i32.eq(i32.and(word, 3), 3),
-      i64.const(illegal | (1 << entryField.long)),
-      i64.const(illegal),
-    ),
-  );
+  f.push(select(i32.eq(i32.and(word, 3), 3), i64.const(handlerOf(0, 4)), i64.const(handlerOf(0, 2))));
 }
 
 function entryOf({ encoding, number, fixed }: DecoderRow, word: Expr): Expr {
   const floatRd = instructions[number]!.syntax.startsWith("frd");
-  let constant = (number + firstInstruction) | (encoding.length === 4 ? 1 << entryField.long : 0);
-  let low: Expr | undefined;
+  const short = hasShortImmediate(number);
+  const immediate = fixed.imm === undefined ? immediateExpr(encoding, word) : i32.const(fixed.imm);
+  const low = new Fields(handlerOf(number, encoding.length));
+  const high = new Fields(0);
   for (const operand of ["rd", "rs1", "rs2", "rs3"] as const) {
+    const half = operand === "rd" || operand === "rs1" ? low : high;
+    const at = (entryByte[operand] & 3) * 8;
     const field = registerExpr(encoding, operand, word);
     if (field === undefined) {
       const register = fixed[operand] ?? 0;
-      constant |= (operand === "rd" && register === 0 ? 32 : register) << entryField[operand];
-    } else {
-      const register = operand === "rd" && !floatRd ? i32.add(field, i32.shl(i32.eqz(field), 5)) : field;
-      const placed = i32.shl(register, entryField[operand]);
-      low = low === undefined ? placed : i32.or(low, placed);
-    }
+      half.constant |= (operand === "rd" && register === 0 ? 32 : register) << at;
+    } else half.add(operand === "rd" && !floatRd ? i32.add(field, i32.shl(i32.eqz(field), 5)) : field, at);
   }
-  const bits = low === undefined ? i32.const(constant | 0) : i32.or(low, constant | 0);
-  const immediate = fixed.imm === undefined ? immediateExpr(encoding, word) : undefined;
-  return immediate === undefined
-    ? i64.extendI32U(bits)
-    : i64.or(i64.extendI32U(bits), i64.shl(i64.extendI32U(immediate), 32));
+  if (immediate !== undefined) high.add(immediate, short ? 16 : 0);
+  return i64.or(i64.extendI32U(low.value), i64.shl(i64.extendI32U(high.value), 32));
+}
+
+/** Half of an entry, from its fields. */
+class Fields {
+  constant: number;
+  #variable: Expr | undefined;
+
+  constructor(constant: number) {
+    this.constant = constant;
+  }
+
+  add(field: Expr, at: number): void {
+    const placed = at === 0 ? field : i32.shl(field, at);
+    this.#variable = this.#variable === undefined ? placed : i32.or(this.#variable, placed);
+  }
+
+  get value(): Expr {
+    return this.#variable === undefined ? i32.const(this.constant) : i32.or(this.#variable, this.constant);
+  }
 }
 
 function registerExpr(encoding: Encoding, operand: RegisterOperand, word: Expr): Expr | undefined {

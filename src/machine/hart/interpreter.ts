@@ -6,6 +6,7 @@
  */
 import { call, conditional, i32, i64, select, type Expr, type FunctionReference, type Operand } from "#wasm/expression.ts";
 import type { FunctionBuilder, Label, Local, Signature } from "#wasm/function.ts";
+import type { RegisterOperand } from "#riscv/encoding.ts";
 import { instructions } from "#riscv/table.ts";
 import type {
   CsrOperation,
@@ -19,7 +20,7 @@ import { cause, envcfg, privilege, status } from "../csr-bits.ts";
 import { bank, counterCount, edge, layout, predecoded, request } from "../layout.ts";
 import { access, type AddressTranslation } from "./address-translation.ts";
 import type { Csrs } from "./csrs.ts";
-import { entryField, firstInstruction, handler, type Decoder } from "./decode.ts";
+import { entryByte, firstForm, forms, handler, hasShortImmediate, type Decoder, type Form } from "./decode.ts";
 import type { MemoryRoutines } from "./memory-access.ts";
 import { bits, hostAddress, inRam, State, type Program } from "./program.ts";
 import { tlbEntry, tlbIndex, tlbMiss, type TranslationBanks } from "./translation-banks.ts";
@@ -67,8 +68,8 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
   const { module, map } = program;
   const { traps, decoder } = parts;
 
-  /** (state, pc, host address, kind of jump): notes what the translator needs to know while the context is what it is. */
-  const requestCompile = module.function("requestCompile", ["i32", "i64", "i32", "i32"], [], (f) => {
+  /** (state, pc, host address): notes what the translator needs to know while the context is what it is. */
+  const requestCompile = module.function("requestCompile", ["i32", "i64", "i32"], [], (f) => {
     const [state, pc] = [new State(f), f.parameter(1)];
     const number = f.let(state.get("requests"));
     f.if(i32.geU(number, request.count), () => f.return());
@@ -76,7 +77,6 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     const slot = f.let(i32.add(i32.mul(number, request.size), map.requests));
     f.memoryFill(slot, 0, request.size);
     f.store("i32", slot, f.parameter(2), request.head);
-    f.store("i32", slot, f.parameter(3), request.kind);
     f.store("i32", slot, state.get("privilege"), request.privilege);
     const middle = request.frames + 4 * request.reach;
     f.store("i32", slot, i32.and(f.parameter(2), -4096), middle);
@@ -135,23 +135,17 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     const state = new State(f);
     const [pc, budget, nesting, stop] = [1, 2, 3, 4].map((i) => f.parameter(i)) as [Local, Local, Local, Local];
     const pcBase = f.local("i64");
-    const entry = f.local("i64");
     const ip = f.local("i32");
     const ipBase = f.local("i32");
-    const ipLimit = f.local("i32");
-    const code = f.local("i32");
     const page = f.local("i32");
-    const low = f.local("i32");
     const bankBase = f.local("i32");
-    const kind = f.local("i32");
     const profile = f.local("i32");
     const bypass = f.local("i64");
     const target = f.local("i32");
     const slot = f.local("i32");
 
     const pcOfIp = (): Expr => i64.add(pcBase, i64.extendI32U(i32.shrU(i32.sub(ip, ipBase), 2)));
-    const entrySize = (): Expr => i32.add(i32.and(i32.shrU(low, entryField.long - 3), 8), 8);
-    const hostOfIp = (): Expr => i32.add(code, i32.shrU(i32.sub(ip, ipBase), 2));
+    const hostOfIp = (): Expr => i32.add(i32.load(i32.sub(ipBase, predecoded.header)), i32.shrU(i32.sub(ip, ipBase), 2));
     const leave = (reason: number): void => {
       state.set("pc", pc);
       state.set("budget", budget);
@@ -175,7 +169,6 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     f.set(bypass, -1);
     // A callee of translated code counts as called.
     f.set(profile, i64.ne(stop, -1));
-    f.set(kind, jumpKind.call);
 
     f.loop((fetch) => {
       // Here pc is where to go on, nothing else is known.
@@ -194,9 +187,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
               });
             },
           );
-          f.set(code, i32.load(page));
           f.set(ipBase, i32.add(page, predecoded.header));
-          f.set(ipLimit, predecoded.entries * 8);
           f.set(pcBase, i64.and(pc, -4096));
           f.set(ip, i32.add(ipBase, i32.shl(i32.and(i32.wrap(pc), 4094), 2)));
         });
@@ -214,12 +205,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
                       f.set(pc, pcOfIp());
                       leave(ExitReason.slice);
                     });
-                    f.set(entry, i64.load(ip));
-                    f.loop((dispatch) => {
-                      f.set(low, i32.wrap(entry));
-                      const labels = { fetch, next, dispatch, trapAtIp, attended, redirected, profiled };
-                      handlers(labels);
-                    });
+                    handlers({ fetch, next, trapAtIp, attended, redirected, profiled });
                   });
                 });
                 // A jump landed at ip: count it, and ask for a translation when it is hot.
@@ -229,9 +215,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
                 );
                 const count = f.let(i32.add(i32.load(counter), 1));
                 f.store("i32", counter, count);
-                f.if(i32.and(i32.eq(count, hotThreshold), i32.ne(ipLimit, 0)), () =>
-                  f.call(requestCompile, [state.base, pcOfIp(), hostOfIp(), kind]),
-                );
+                f.if(i32.eq(count, hotThreshold), () => f.call(requestCompile, [state.base, pcOfIp(), hostOfIp()]));
                 f.branch(again);
               });
             });
@@ -243,8 +227,8 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
             );
             f.branch(trapAtPc);
           });
-          // attended: the instruction at ip is done; the context or the pending interrupts may have changed.
-          state.set("pc", i64.add(pcOfIp(), i64.extendI32U(i32.shrU(entrySize(), 2))));
+          // attended: the instruction before ip is done; the context or the pending interrupts may have changed.
+          state.set("pc", pcOfIp());
           f.set(budget, state.get("budget"));
         });
         // redirected: the next pc is in the state.
@@ -269,52 +253,48 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     });
     f.unreachable();
 
-    /** The one instruction at pc is in the scratch entries. */
+    /** The one instruction at pc is in the scratch entries: no place in the page that seems to hold it can be reached by an offset. */
     function useScratch(): void {
-      f.set(ipBase, i32.add(state.base, layout.scratchEntries.offset));
-      f.set(ip, ipBase);
-      f.set(ipLimit, 0);
-      f.set(pcBase, pc);
+      f.set(ip, i32.add(state.base, layout.scratchEntries.offset));
+      f.set(ipBase, i32.sub(ip, scratchDistance));
+      f.set(pcBase, i64.sub(pc, scratchDistance / 4));
       f.set(profile, 0);
     }
 
-    /** For tval: the word at ip, or 0 where it isn't at hand. */
+    /** For tval: the word at ip. */
     function instructionBits(): Expr {
-      const long = i32.and(i32.shrU(low, entryField.long), 1);
+      const half = i64.load16U(hostOfIp());
+      const isLong = i64.eq(i64.and(half, 3), 3);
       return conditional(
-        ipLimit,
-        conditional(long, i64.load32U(hostOfIp()), i64.load16U(hostOfIp())),
+        isInPage(ip, ipBase),
+        conditional(isLong, i64.load32U(hostOfIp()), half),
         state.get("scratchEntries", 3),
       );
     }
 
     function handlers(labels: Labels): void {
       const blocks: Label[] = [];
-      const count = instructions.length + firstInstruction;
+      const count = forms.length + firstForm;
       for (let i = count - 1; i >= 0; i--) blocks[i] = f.openBlock();
-      f.branchTable(i32.and(low, entryField.handlerMask), blocks, blocks[firstInstruction]!);
+      f.branchTable(i32.load16U(ip, entryByte.handler), blocks, blocks[firstForm]!);
       for (let i = 0; i < count; i++) {
         f.close();
         f.scope(() => {
-          if (i >= firstInstruction) {
-            const semantics = new InterpretedSemantics(f, state, parts, labels, {
-              entry,
-              low,
+          if (i >= firstForm) {
+            const form = forms[i - firstForm]!;
+            const semantics = new InterpretedSemantics(f, state, parts, labels, form, {
               ip,
               ipBase,
-              ipLimit,
               pcBase,
               pc,
               returnIfStop,
               budget,
               bankBase,
-              kind,
               profile,
               target,
               noteEdge,
-              code,
             });
-            instructions[i - firstInstruction]!.semantics(semantics);
+            instructions[form.number]!.semantics(semantics);
             semantics.end();
           } else if (i === handler.undecoded) undecoded(labels);
           else if (i === handler.pageEnd) {
@@ -326,7 +306,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       }
     }
 
-    function undecoded({ next, dispatch, trapAtIp }: Labels): void {
+    function undecoded({ next, trapAtIp }: Labels): void {
       const host = f.let(hostOfIp());
       f.if(
         i32.and(i32.eq(i32.and(host, 4095), 4094), i32.eq(i32.and(i32.load16U(host), 3), 3)),
@@ -334,23 +314,21 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
           f.set(pc, pcOfIp());
           f.if(i32.eqz(call(decoder.fetchCrossing, state.base, pc)), () => f.branch(trapAtIp));
           useScratch();
-          f.set(budget, i32.add(budget, 1));
-          f.branch(next);
         },
+        () => f.store("i64", ip, call(decoder.entryAt, state.base, host)),
       );
-      f.set(entry, call(decoder.entryAt, state.base, host));
-      f.store("i64", ip, entry);
-      f.branch(dispatch);
+      f.set(budget, i32.add(budget, 1));
+      f.branch(next);
     }
 
-    function head({ fetch, dispatch, redirected }: Labels): void {
+    function head({ fetch, next, redirected }: Labels): void {
       f.set(pc, pcOfIp());
       f.block((interpret) => {
         f.if(i64.eq(pc, bypass), () => {
           f.set(bypass, -1);
           f.branch(interpret);
         });
-        f.set(slot, call(parts.enterRegion, state.base, pc, i32.wrap(i64.shrU(entry, 32))));
+        f.set(slot, call(parts.enterRegion, state.base, pc, i32.load(ip, entryByte.imm)));
         f.branchIf(interpret, i32.eqz(slot));
         f.set(budget, i32.add(budget, 1));
         state.count("translated", i64.extendI32S(budget));
@@ -372,8 +350,10 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
         returnIfStop();
         f.branch(fetch);
       });
-      f.set(entry, call(decoder.decode, i32.load(hostOfIp())));
-      f.branch(dispatch);
+      f.call(decoder.toScratch, [state.base, i32.load(hostOfIp())]);
+      useScratch();
+      f.set(budget, i32.add(budget, 1));
+      f.branch(next);
     }
   });
 
@@ -405,8 +385,6 @@ interface Labels {
   readonly fetch: Label;
   /** Execute the entry at ip. */
   readonly next: Label;
-  /** Execute `entry`, which stands at ip. */
-  readonly dispatch: Label;
   readonly trapAtIp: Label;
   readonly attended: Label;
   readonly redirected: Label;
@@ -414,28 +392,27 @@ interface Labels {
   readonly profiled: Label;
 }
 
+/** How far behind its page's entries the scratch entries seem to stand: further than any jump by an offset reaches. */
+const scratchDistance = 1 << 30;
+
+/** Whether an entry stands in the page that begins at `ipBase`. */
+function isInPage(ip: Expr, ipBase: Expr): Expr {
+  return i32.ltU(i32.sub(ip, ipBase), predecoded.entries * 8);
+}
+
 interface Registers {
-  readonly entry: Local;
-  readonly low: Local;
   readonly ip: Local;
   readonly ipBase: Local;
-  readonly ipLimit: Local;
   readonly pcBase: Local;
   readonly pc: Local;
   /** At a jump's target: returns to the translated caller if that is where it leads. */
   readonly returnIfStop: () => void;
   readonly budget: Local;
   readonly bankBase: Local;
-  readonly kind: Local;
   readonly profile: Local;
   readonly target: Local;
-  /** Host address of the page that ip is in. */
-  readonly code: Local;
   readonly noteEdge: FunctionReference;
 }
-
-/** Where a compile request comes from. */
-export const jumpKind = { loop: 0, call: 1, return: 2, indirect: 3 } as const;
 
 const log2Size: Record<MemoryAccess, number> = { i8: 0, u8: 0, i16: 1, u16: 1, i32: 2, u32: 2, i64: 3 };
 
@@ -445,53 +422,77 @@ class InterpretedSemantics implements Semantics {
   readonly #parts: InterpreterParts;
   readonly #labels: Labels;
   readonly #r: Registers;
+  readonly #form: Form;
+  /** Where rd is, if it had to be read early. */
+  #rd: Local | undefined;
   #ended = false;
 
-  constructor(f: FunctionBuilder, state: State, parts: InterpreterParts, labels: Labels, registers: Registers) {
+  constructor(f: FunctionBuilder, state: State, parts: InterpreterParts, labels: Labels, form: Form, registers: Registers) {
     this.f = f;
     this.#state = state;
     this.#parts = parts;
     this.#labels = labels;
+    this.#form = form;
     this.#r = registers;
   }
 
   /** On to the next entry, unless the semantics went elsewhere. */
   end(): void {
     if (this.#ended) return;
-    const { ip, low } = this.#r;
-    this.f.set(ip, i32.add(ip, i32.add(i32.and(i32.shrU(low, entryField.long - 3), 8), 8)));
+    this.#advance();
     this.f.branch(this.#labels.next);
   }
 
-  /** Byte offset of a register, from its field of the entry. */
-  #register(field: number, bits: number): Expr {
-    const mask = (2 ** bits - 1) << 3;
-    const { low } = this.#r;
-    return i32.add(this.#state.base, i32.and(field > 3 ? i32.shrU(low, field - 3) : low, mask));
+  #advance(): void {
+    const { ip } = this.#r;
+    this.f.set(ip, i32.add(ip, this.#form.length * 4));
+  }
+
+  /** The context or what is pending may have changed: the hart looks, if the instruction is done. */
+  attend(): void {
+    this.f.if(this.#state.get("attention"), () => {
+      this.#advance();
+      this.f.branch(this.#labels.attended);
+    });
+  }
+
+  /** The state, so many registers on; the offset of x or f is left to the access. */
+  #register(operand: RegisterOperand): Expr {
+    return i32.add(this.#state.base, i32.shl(this.#number(operand), 3));
+  }
+
+  #number(operand: RegisterOperand): Expr {
+    return i32.load8U(this.#r.ip, entryByte[operand]);
+  }
+
+  /** What is stored to memory, or happens on the way to it, may be the end of the entry. */
+  #readRd(): void {
+    this.#rd = this.f.let(this.#register("rd"));
   }
 
   get rs1(): Expr {
-    return i64.load(this.#register(entryField.rs1, 5), layout.x.offset);
+    return i64.load(this.#register("rs1"), layout.x.offset);
   }
   get rs2(): Expr {
-    return i64.load(this.#register(entryField.rs2, 5), layout.x.offset);
+    return i64.load(this.#register("rs2"), layout.x.offset);
   }
   get imm(): Expr {
-    return i64.shrS(this.#r.entry, 32);
+    const { ip } = this.#r;
+    return hasShortImmediate(this.#form.number) ? i64.load16S(ip, entryByte.imm16) : i64.load32S(ip, entryByte.imm);
   }
   get #imm32(): Expr {
-    return i32.wrap(i64.shrU(this.#r.entry, 32));
+    const { ip } = this.#r;
+    return hasShortImmediate(this.#form.number) ? i32.load16S(ip, entryByte.imm16) : i32.load(ip, entryByte.imm);
   }
   get pc(): Expr {
     const { ip, ipBase, pcBase } = this.#r;
     return i64.add(pcBase, i64.extendI32U(i32.shrU(i32.sub(ip, ipBase), 2)));
   }
   get next(): Expr {
-    const length = i32.add(i32.and(i32.shrU(this.#r.low, entryField.long - 1), 2), 2);
-    return i64.add(this.pc, i64.extendI32U(length));
+    return i64.add(this.pc, this.#form.length);
   }
   setRd(value: Operand): void {
-    this.f.store("i64", this.#register(entryField.rd, 6), value, layout.x.offset);
+    this.f.store("i64", this.#rd ?? this.#register("rd"), value, layout.x.offset);
   }
 
   /** The host address of a span of memory, if the TLB has it; else `miss` runs, and may branch away or set the local. */
@@ -519,6 +520,7 @@ class InterpretedSemantics implements Semantics {
   load(access: MemoryAccess, address: Expr): Expr {
     const { f } = this;
     const at = f.let(address);
+    this.#readRd();
     const value = f.temporary("i64");
     const log = log2Size[access];
     const loads = {
@@ -560,13 +562,14 @@ class InterpretedSemantics implements Semantics {
         this.#state.set("budget", this.#r.budget);
         f.call(this.#parts.memory.storeSlow, [this.#state.base, at, log, value]);
         this.#trapIfFault();
-        f.branchIf(this.#labels.attended, this.#state.get("attention"));
+        this.attend();
       },
     );
   }
 
   #atomicHost(at: Local, log: number, table: "read" | "write"): Local {
     const { f } = this;
+    this.#readRd();
     const host = f.temporary("i32");
     const slow = (): void => {
       f.set(
@@ -624,59 +627,42 @@ class InterpretedSemantics implements Semantics {
 
   branch(condition: Expr): void {
     const { f } = this;
-    f.if(condition, () => {
-      f.set(this.#r.kind, jumpKind.loop);
-      this.#jumpBy("backward");
-    });
+    f.if(condition, () => this.#jumpBy("backward"));
   }
 
   /** To pc + imm, within the page if it can be. Forward branches start no loop, so they are not profiled. */
   #jumpBy(profiles: "always" | "backward"): void {
     const { f } = this;
-    const { ip, ipBase, ipLimit, pc, profile, target } = this.#r;
-    f.set(target, i32.add(ip, i32.shl(this.#imm32, 2)));
-    f.if(i32.geU(i32.sub(target, ipBase), ipLimit), () => {
+    const { ip, ipBase, pc, profile, target } = this.#r;
+    const imm = f.let(this.#imm32);
+    f.set(target, i32.add(ip, i32.shl(imm, 2)));
+    f.if(i32.eqz(isInPage(target, ipBase)), () => {
       f.set(pc, i64.add(this.pc, this.imm));
       f.set(profile, 1);
       f.branch(this.#labels.fetch);
     });
     f.set(ip, target);
-    if (profiles === "backward") f.branchIf(this.#labels.next, i32.geS(this.#imm32, 0));
+    if (profiles === "backward") f.branchIf(this.#labels.next, i32.geS(imm, 0));
     f.branch(this.#labels.profiled);
   }
 
   jump(): void {
-    const { f } = this;
-    const rd = i32.and(i32.shrU(this.#r.low, entryField.rd), 63);
     this.setRd(this.next);
-    f.set(this.#r.kind, select(i32.eq(rd, 32), i32.const(jumpKind.loop), jumpKind.call));
     this.#jumpBy("always");
     this.#ended = true;
   }
 
   jumpRegister(address: Expr): void {
     const { f } = this;
-    const { low, ip, ipBase, ipLimit, pcBase, pc, kind, profile } = this.#r;
+    const { ip, ipBase, pc, profile } = this.#r;
     f.set(pc, i64.and(address, -2));
     this.setRd(this.next);
     this.#r.returnIfStop();
-    const rd = i32.and(i32.shrU(low, entryField.rd), 63);
-    const rs1 = i32.and(i32.shrU(low, entryField.rs1), 31);
-    f.set(
-      kind,
-      select(
-        i32.eq(rd, 32),
-        select(i32.eq(rs1, 1), i32.const(jumpKind.return), jumpKind.indirect),
-        jumpKind.call,
-      ),
-    );
-    f.if(i32.and(i32.eq(kind, jumpKind.indirect), i32.ne(ipLimit, 0)), () => {
-      const host = i32.add(this.#r.code, i32.shrU(i32.sub(ip, ipBase), 2));
+    const isReturn = i32.eq(this.#number("rs1"), 1);
+    const isJump = i32.and(i32.eq(this.#number("rd"), 32), i32.eqz(isReturn));
+    f.if(i32.and(isJump, isInPage(ip, ipBase)), () => {
+      const host = i32.add(i32.load(i32.sub(ipBase, predecoded.header)), i32.shrU(i32.sub(ip, ipBase), 2));
       f.call(this.#r.noteEdge, [host, i32.wrap(i64.sub(pc, this.pc))]);
-    });
-    f.if(i32.and(i64.ltU(i64.sub(pc, pcBase), 4096), i32.ne(ipLimit, 0)), () => {
-      f.set(ip, i32.add(ipBase, i32.shl(i32.and(i32.wrap(pc), 4094), 2)));
-      f.branch(this.#labels.profiled);
     });
     f.set(profile, 1);
     f.branch(this.#labels.fetch);
@@ -688,13 +674,13 @@ class InterpretedSemantics implements Semantics {
     return select(i64.eq(i64.shrU(value, 32), 0xffffffff), i32.wrap(value), 0x7fc00000);
   }
   get frs1(): Expr {
-    return i64.load(this.#register(entryField.rs1, 5), layout.f.offset);
+    return i64.load(this.#register("rs1"), layout.f.offset);
   }
   get frs2(): Expr {
-    return i64.load(this.#register(entryField.rs2, 5), layout.f.offset);
+    return i64.load(this.#register("rs2"), layout.f.offset);
   }
   get frs3(): Expr {
-    return i64.load(this.#register(entryField.rs3, 5), layout.f.offset);
+    return i64.load(this.#register("rs3"), layout.f.offset);
   }
   get frs1Single(): Expr {
     return this.#single(this.frs1);
@@ -706,7 +692,7 @@ class InterpretedSemantics implements Semantics {
     return this.#single(this.frs3);
   }
   setFrd(bits: Expr): void {
-    this.f.store("i64", this.#register(entryField.rd, 5), bits, layout.f.offset);
+    this.f.store("i64", this.#rd ?? this.#register("rd"), bits, layout.f.offset);
     this.#dirty();
   }
   setFrdSingle(bits: Expr): void {
@@ -777,10 +763,7 @@ class InterpretedSemantics implements Semantics {
     const writing =
       writes === "always"
         ? i32.const(1)
-        : i32.ne(
-            i32.or(i32.and(i32.shrU(this.#r.low, entryField.rs1), 31), i32.shrU(this.#imm32, 12)),
-            0,
-          );
+        : i32.ne(i32.or(this.#number("rs1"), i32.shrU(this.#imm32, 12)), 0);
     this.#state.set("budget", this.#r.budget);
     const old = f.let(
       call(this.#parts.csrs.access, this.#state.base, this.#imm32, code, operand, writing),
@@ -788,7 +771,7 @@ class InterpretedSemantics implements Semantics {
     this.#trapIfFault();
     this.setRd(old);
     f.set(this.#r.bankBase, this.#state.get("bank"));
-    f.branchIf(this.#labels.attended, this.#state.get("attention"));
+    this.attend();
   }
 
   system(operation: SystemOperation): void {
@@ -804,7 +787,7 @@ type SystemHandler = (
   parts: InterpreterParts,
   labels: Labels,
   r: Registers,
-  s: Semantics,
+  s: InterpretedSemantics,
 ) => void;
 
 function illegalIf(f: FunctionBuilder, state: State, labels: Labels, condition: Expr): void {
@@ -843,13 +826,13 @@ const supervisorFence: SystemHandler = (f, state, parts, labels, r, s) => {
       i32.and(i32.eq(mode, privilege.supervisor), bits(state.get("mstatus"), status.tvm, 1)),
     ),
   );
-  const named = (field: number): Expr => i32.ne(i32.and(i32.shrU(r.low, field), 31), 0);
+  const named = (operand: "rs1" | "rs2"): Expr => i32.ne(i32.load8U(r.ip, entryByte[operand]), 0);
   f.call(parts.banks.flush, [
     state.base,
     s.rs1,
     i32.wrap(s.rs2),
-    named(entryField.rs1),
-    named(entryField.rs2),
+    named("rs1"),
+    named("rs2"),
   ]);
   f.set(r.pc, s.next);
   f.branch(labels.fetch);
@@ -915,7 +898,7 @@ const systemHandlers: Record<SystemOperation, SystemHandler> = {
     f.call(parts.memory.zeroBlock, [state.base, s.rs1]);
     f.branchIf(labels.trapAtIp, state.get("fault"));
     state.set("budget", r.budget);
-    f.branchIf(labels.attended, state.get("attention"));
+    s.attend();
   },
   "cbo.clean": cacheManagement(envcfg.cbcfe),
   "cbo.inval": cacheManagement(envcfg.cbie),

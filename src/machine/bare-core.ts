@@ -7,13 +7,13 @@ import { architecturalFields, layout, type FieldName } from "./layout.ts";
 import type { Processor } from "./processor.ts";
 
 /** A deadline of so many ticks, 28 years, or more is none. */
-const NEVER = 2 ** 53;
+const NEVER = 2n ** 53n;
 
 /** What a reset leaves as it is: what counts the run, and what is no state of the hart's. */
 const KEPT_OVER_RESET: readonly FieldName[] = ["instretTarget", "budget", "instructionsPerTick", "timeOffset"];
 
 /** All exceptions but ecall from S-mode, which comes here, and from M-mode. */
-const DELEGATED_EXCEPTIONS = 0xb1ffn;
+const DELEGATED_EXCEPTIONS = 0xf0_b5ffn;
 const DELEGATED_INTERRUPTS =
   (1n << BigInt(interrupt.supervisorSoftware)) | (1n << BigInt(interrupt.supervisorTimer)) | (1n << BigInt(interrupt.supervisorExternal));
 /** cycle, time, instret. */
@@ -52,10 +52,18 @@ export class BareCore implements Core {
     return ((Atomics.load(this.#lines, 0) | Number(this.state.get("mip"))) & Number(this.state.get("mie"))) !== 0;
   }
 
+  /** The guest's comparator counts too: its time is `htimedelta` ahead. */
   supervisorDeadline(): number {
-    const sstc = ((this.state.get("menvcfg") >> BigInt(envcfg.stce)) & 1n) === 1n;
-    const stimecmp = this.state.counter("stimecmp");
-    return sstc && this.#enabled(interrupt.supervisorTimer) && stimecmp < NEVER ? stimecmp : Infinity;
+    const { state } = this;
+    const stce = 1n << BigInt(envcfg.stce);
+    const sstc = state.get("menvcfg") & stce;
+    const of = (enabled: bigint, number: number, deadline: bigint): number =>
+      enabled !== 0n && this.#enabled(number) && deadline < NEVER ? Number(deadline) : Infinity;
+    const guestDeadline = state.get("vstimecmp") - state.get("htimedelta");
+    return Math.min(
+      of(sstc, interrupt.supervisorTimer, state.get("stimecmp")),
+      of(sstc & state.get("henvcfg"), interrupt.virtualSupervisorTimer, BigInt.asUintN(64, guestDeadline)),
+    );
   }
 
   machineTimerEnabled(): boolean {
@@ -69,6 +77,7 @@ export class BareCore implements Core {
     }
     this.state.set("privilege", privilege.machine);
     this.state.set("stimecmp", -1n);
+    this.state.set("vstimecmp", -1n);
     this.#processor.contextChanged();
   }
 

@@ -1,6 +1,8 @@
 /** Numbers and fields of control and status registers, causes and privilege levels (privileged manual). */
 
-export const privilege = { user: 0, supervisor: 1, machine: 3 } as const;
+/** With V = 1, bit 2 is set; the rest is the nominal privilege. */
+export const privilege = { user: 0, supervisor: 1, machine: 3, virtualUser: 4, virtualSupervisor: 5 } as const;
+export const virtualBit = 4;
 
 /** mstatus and sstatus (3.1.6, 12.1.1): the position of each field. */
 export const status = {
@@ -18,7 +20,12 @@ export const status = {
   tvm: 20,
   tw: 21,
   tsr: 22,
+  gva: 38,
+  mpv: 39,
 } as const;
+
+/** hstatus (H extension, "Hypervisor Status Register"). VSXL, VSBE and VGEIN hold one value. */
+export const hypervisorStatus = { gva: 6, spv: 7, spvp: 8, hu: 9, vtvm: 20, vtw: 21, vtsr: 22 } as const;
 
 /** What sstatus shows of mstatus: SIE, SPIE, SPP, FS, SUM, MXR. UXL and SD are added when it is read. */
 export const sstatusMask =
@@ -26,7 +33,7 @@ export const sstatusMask =
 
 /** What software can write of mstatus. */
 export const mstatusMask =
-  sstatusMask | (1n << 3n) | (1n << 7n) | (3n << 11n) | (1n << 17n) | (7n << 20n);
+  sstatusMask | (1n << 3n) | (1n << 7n) | (3n << 11n) | (1n << 17n) | (7n << 20n) | (3n << 38n);
 
 /** UXL = SXL = 64 bits. */
 export const mstatusXlen = (2n << 32n) | (2n << 34n);
@@ -34,12 +41,21 @@ export const sstatusXlen = 2n << 32n;
 
 export const interrupt = {
   supervisorSoftware: 1,
+  virtualSupervisorSoftware: 2,
   machineSoftware: 3,
   supervisorTimer: 5,
+  virtualSupervisorTimer: 6,
   machineTimer: 7,
   supervisorExternal: 9,
+  virtualSupervisorExternal: 10,
   machineExternal: 11,
+  guestExternal: 12,
 } as const;
+
+/** The interrupts of HS-mode; those of VS-mode, each one bit above; and what mideleg always gives to HS-mode. */
+export const supervisorInterrupts = 0x222;
+export const virtualInterrupts = 0x444;
+export const alwaysDelegated = virtualInterrupts | (1 << interrupt.guestExternal);
 
 export const cause = {
   instructionMisaligned: 0,
@@ -52,10 +68,15 @@ export const cause = {
   storeAccess: 7,
   ecallFromUser: 8,
   ecallFromSupervisor: 9,
+  ecallFromVirtualSupervisor: 10,
   ecallFromMachine: 11,
   instructionPage: 12,
   loadPage: 13,
   storePage: 15,
+  instructionGuestPage: 20,
+  loadGuestPage: 21,
+  virtualInstruction: 22,
+  storeGuestPage: 23,
 } as const;
 
 export const envcfg = { fiom: 0, cbie: 4, cbcfe: 6, cbze: 7, adue: 61, pbmte: 62, stce: 63 } as const;

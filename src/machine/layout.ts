@@ -15,7 +15,7 @@ const fieldSpecs = {
   x: ["i64", 33],
   f: ["i64", 32],
   pc: "i64",
-  /** 0 user, 1 supervisor, 3 machine. */
+  /** 0 user, 1 supervisor (HS), 3 machine, 4 virtual user, 5 virtual supervisor: bit 2 is V, the others the nominal privilege. */
   privilege: "i32",
   fflags: "i32",
   frm: "i32",
@@ -42,6 +42,39 @@ const fieldSpecs = {
   senvcfg: "i64",
   satp: "i64",
   stimecmp: "i64",
+  hstatus: "i64",
+  hedeleg: "i64",
+  hideleg: "i64",
+  hcounteren: "i64",
+  henvcfg: "i64",
+  htimedelta: "i64",
+  htval: "i64",
+  htinst: "i64",
+  hgatp: "i64",
+  mtval2: "i64",
+  mtinst: "i64",
+  vstimecmp: "i64",
+  /**
+   * The supervisor registers of the world that isn't executing: VS-mode's while V = 0, HS-mode's while V = 1. The others of each pair, which
+   * stand in `stvec` to `satp` and in what sstatus shows of `mstatus`, are those of the world that is. hvip is in `mip`, vsie in `mie`.
+   */
+  parkedStatus: "i64",
+  parkedStvec: "i64",
+  parkedSscratch: "i64",
+  parkedSepc: "i64",
+  parkedScause: "i64",
+  parkedStval: "i64",
+  parkedSatp: "i64",
+  /**
+   * While V = 1: vsstatus.FS, unless it has become dirty since. mstatus.FS then is 0 if floating point is off for either world, 3 (dirty) if it
+   * was used, and else 1: so it is tested and set as ever.
+   */
+  guestFloat: "i32",
+  /**
+   * Whether a monitor stands where HS-mode and M-mode would for V = 1: a trap that would go there ends `run` instead, the hart left as it was
+   * at that instruction, with the reason in the fields from `exitCause` on.
+   */
+  monitored: "i32",
   pmpcfg: ["i64", 2],
   pmpaddr: ["i64", 16],
   tselect: "i64",
@@ -88,10 +121,31 @@ const fieldSpecs = {
   fault: "i32",
   faultCause: "i64",
   faultValue: "i64",
+  /** The fault is of an access that was made as if V = 1 while V is 0. */
+  faultAsGuest: "i32",
+  /** Of a guest-page fault: the guest physical address; and if that was a page table entry's, a pseudoinstruction that says how it was accessed. */
+  faultGuestPhysical: "i64",
+  faultImplicit: "i32",
+  /** How far behind the first byte of the access the fault is. */
+  faultOffset: "i32",
+  /** Bits of the instruction that faulted, or 0: only where htinst, mtinst or a monitor may want them. */
+  faultInstruction: "i32",
+  /** Set while the hart looks ahead: translating then leaves no trace in page tables. */
+  looking: "i32",
   /** Set when an interrupt may have become pending or the context changed. */
   attention: "i32",
   /** Why `run` returned: see ExitReason. */
   exitReason: "i32",
+  /** What a monitor is told at an exit: the trap's cause, an interrupt's with bit 31; */
+  exitCause: "i32",
+  /** the bits of the instruction, or 0 if they aren't known or it wasn't one that trapped; */
+  exitInstruction: "i32",
+  /** of a guest-page fault at an entry of a page table, a pseudoinstruction as in htinst (0x3000 read, 0x3020 write), else 0; */
+  exitImplicit: "i32",
+  /** where, what stval would have been, and of a guest-page fault the guest physical address, to the byte. */
+  exitPc: "i64",
+  exitTval: "i64",
+  exitGuestPhysical: "i64",
   /** The value of an access to a device, in either direction. */
   mmioValue: "i64",
   /** How often in a row shared TLB checks of one region failed since they straddle two pages, and its head. */
@@ -281,7 +335,7 @@ export function memoryMap(ramSize: number, options: { predecodedPages?: number }
   const map = {
     ramBase,
     ramSize,
-    csrIndex: take(4096),
+    csrIndex: take(8192),
     hart: take(hartStateSize),
     banks: take(bank.size * bank.count, 65536),
     counters: take(counterCount * 4),

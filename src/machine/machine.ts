@@ -6,7 +6,7 @@ import type { Doorbell } from "#base/doorbell.ts";
 import { BareCore } from "./bare-core.ts";
 import { Computer, type ClockMode, type MachineEnd } from "./computer.ts";
 import type { HartState } from "./hart.ts";
-import { ExitReason } from "./hart/interpreter.ts";
+import { ExitReason } from "./hart/exit-reason.ts";
 import type { Outside } from "./inputs.ts";
 import { memoryMap } from "./layout.ts";
 import { allocate, Processor } from "./processor.ts";

@@ -14,6 +14,7 @@ const exceptionNames: Readonly<Record<number, string>> = {
 const interruptNames: Readonly<Record<number, string>> = {
   1: "supervisor software", 3: "machine software", 5: "supervisor timer", 7: "machine timer",
   9: "supervisor external", 11: "machine external",
+  2: "virtual supervisor software", 6: "virtual supervisor timer", 10: "virtual supervisor external",
 };
 
 export interface MachineStats {

@@ -21,7 +21,7 @@ export const phandle = { hart: 1, plic: 2, test: 3 } as const;
 const TIMEBASE = 10_000_000;
 const CACHE_BLOCK = 64;
 
-const baseIsa = "rv64imafdc";
+const baseIsa = "rv64imafdch";
 /** What the instruction table and the hart have beyond it, in the order of the ISA manual's naming rules. */
 const extensions = [
   "zicbom", "zicbop", "zicboz", "zicntr", "zicond", "zicsr", "zifencei", "zba", "zbb", "zbs",

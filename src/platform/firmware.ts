@@ -12,7 +12,7 @@ const A0 = 10;
 export class Firmware implements SbiPlatform {
   readonly hartCount = 1;
   readonly memory: DmaMemory;
-  readonly hypervisor = false;
+  readonly hypervisor = true;
   /** "HST" and the version of this firmware. */
   readonly identity: SbiIdentity = {
     implementationId: 0x48_5354,

@@ -16,6 +16,12 @@ export type FloatOperation = "add" | "sub" | "mul" | "div" | "sqrt" | "fma";
 /** Functions of the machine, by name: long multiplication, software floating point, and so on. */
 export type RoutineName = string;
 
+/** Loads and stores of a hypervisor, as its guest would make them. */
+export type VirtualMachineAccess =
+  | "hlv.b" | "hlv.bu" | "hlv.h" | "hlv.hu" | "hlv.w" | "hlv.wu" | "hlv.d"
+  | "hlvx.hu" | "hlvx.wu"
+  | "hsv.b" | "hsv.h" | "hsv.w" | "hsv.d";
+
 /** Instructions that reach into the machine's privileged state, and always leave translated code. */
 export type SystemOperation =
   | "ecall"
@@ -25,6 +31,9 @@ export type SystemOperation =
   | "wfi"
   | "sfence.vma"
   | "sfence.inval"
+  | "hfence.vvma"
+  | "hfence.gvma"
+  | VirtualMachineAccess
   | "cbo.zero"
   | "cbo.clean"
   | "cbo.inval"

@@ -11,7 +11,7 @@ import { Random } from "../kit/random.ts";
 import { runTool, skipWithout, temporaryFolder } from "../kit/tools.ts";
 
 /** Binutils 2.40 doesn't know Zicond; its Zicbop shows prefetches, which we show as the ORI that they are. */
-const march = "rv64gc_zba_zbb_zbs_zicbom_zicboz_svinval";
+const march = "rv64gch_zba_zbb_zbs_zicbom_zicboz_svinval";
 
 suite(`objdump, seed ${seed}`, { skip: skipWithout("assembler", "objcopy", "objdump") }, () => {
   const folder = temporaryFolder();

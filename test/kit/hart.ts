@@ -10,7 +10,7 @@ import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.
 export const RAM = 0x80000000;
 
 /** Why `run` came back; the numbers are the hart's. */
-export const exits = { 1: "slice", 2: "wait", 3: "firmware" } as const;
+export const exits = { 1: "slice", 2: "wait", 3: "firmware", 4: "exit" } as const;
 export type Exit = (typeof exits)[keyof typeof exits];
 
 /** What executes instructions: the interpreter alone, or with it the translator, which then takes every place that is jumped to. */
@@ -82,6 +82,7 @@ export class TestHart {
     this.state.set("privilege", 3);
     this.state.set("predecodeNext", map.predecode);
     this.state.set("stimecmp", -1n);
+    this.state.set("vstimecmp", -1n);
     this.settle();
   }
 

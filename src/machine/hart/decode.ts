@@ -14,8 +14,9 @@ import type { Encoding, RegisterOperand } from "#riscv/encoding.ts";
 import { decoderGroups, decoderRows, instructions, type DecoderRow } from "#riscv/table.ts";
 import { cause } from "../csr-bits.ts";
 import { bank, frame, frameFlags, headCount, predecoded } from "../layout.ts";
-import { access, type AddressTranslation } from "./address-translation.ts";
+import type { AddressTranslation } from "./address-translation.ts";
 import { noteEntry } from "./memory-access.ts";
+import { access } from "./physical-memory-protection.ts";
 import { frameEntry, hostAddress, inRam, State, type Program } from "./program.ts";
 import { tlbEntry, type TranslationBanks } from "./translation-banks.ts";
 

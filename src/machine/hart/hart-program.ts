@@ -13,6 +13,7 @@ import type { Program } from "./program.ts";
 import { defineRegionEntry } from "./region-entry.ts";
 import { defineTranslationBanks } from "./translation-banks.ts";
 import { defineTraps } from "./traps.ts";
+import { defineVirtualMachineAccess } from "./virtual-machine-access.ts";
 
 export interface HartProgram {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -43,6 +44,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
   const translation = defineAddressTranslation(program);
   const banks = defineTranslationBanks(program);
   const memory = defineMemoryRoutines(program, translation, banks);
+  const virtualMachine = defineVirtualMachineAccess(program, translation, memory.codeStore);
   const traps = defineTraps(program, banks);
   const csrs = defineCsrs(program, banks);
   const decoder = defineDecoder(program, translation, banks);
@@ -58,6 +60,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     translation,
     banks,
     memory,
+    virtualMachine,
     traps,
     csrs,
     decoder,
@@ -73,6 +76,8 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     fetch: decoder.fetch,
     decode: decoder.decode,
     raise: traps.raise,
+    enterGuest: traps.enterGuest,
+    leaveGuest: traps.leaveGuest,
     selectBank: banks.selectBank,
     flushAll: banks.flushAll,
     flushJumps: banks.flushJumps,

@@ -16,25 +16,19 @@ import type {
   Semantics,
   SystemOperation,
 } from "#riscv/semantics.ts";
-import { cause, envcfg, privilege, status } from "../csr-bits.ts";
+import { cause, privilege } from "../csr-bits.ts";
 import { bank, counterCount, edge, layout, predecoded, request } from "../layout.ts";
-import { access, type AddressTranslation } from "./address-translation.ts";
+import type { AddressTranslation } from "./address-translation.ts";
 import type { Csrs } from "./csrs.ts";
 import { entryByte, firstForm, forms, handler, hasShortImmediate, type Decoder, type Form } from "./decode.ts";
+import { ExitReason } from "./exit-reason.ts";
 import type { MemoryRoutines } from "./memory-access.ts";
-import { bits, hostAddress, inRam, State, type Program } from "./program.ts";
+import { access } from "./physical-memory-protection.ts";
+import { hostAddress, inRam, State, type Program } from "./program.ts";
+import { goesOn, systemHandlers } from "./system-instructions.ts";
 import { tlbEntry, tlbIndex, tlbMiss, type TranslationBanks } from "./translation-banks.ts";
 import type { Traps } from "./traps.ts";
-
-/** Why `run` returned. */
-export const ExitReason = {
-  /** The budget is used up. */
-  slice: 1,
-  /** WFI with nothing pending: the pc is behind it. */
-  wait: 2,
-  /** ecall from S-mode for the built-in firmware: the pc is the ecall's. */
-  firmware: 3,
-} as const;
+import type { VirtualMachineAccess } from "./virtual-machine-access.ts";
 
 /** Executions after which a place is asked to be compiled. */
 export const hotThreshold = 1000;
@@ -46,6 +40,7 @@ export interface InterpreterParts {
   readonly translation: AddressTranslation;
   readonly banks: TranslationBanks;
   readonly memory: MemoryRoutines;
+  readonly virtualMachine: VirtualMachineAccess;
   readonly traps: Traps;
   readonly csrs: Csrs;
   readonly decoder: Decoder;
@@ -80,9 +75,8 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     f.store("i32", slot, state.get("privilege"), request.privilege);
     const middle = request.frames + 4 * request.reach;
     f.store("i32", slot, i32.and(f.parameter(2), -4096), middle);
-    // Looking must leave no trace: without ADUE, pages that were never accessed fault instead of becoming accessed.
-    const environment = f.let(state.get("menvcfg"));
-    state.set("menvcfg", i64.and(environment, ~(1n << BigInt(envcfg.adue))));
+    // Without ADUE, pages that were never accessed fault instead of becoming accessed.
+    state.set("looking", 1);
     const virtual = f.local("i64");
     const physical = f.local("i64");
     const at = f.local("i32");
@@ -103,7 +97,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
         }),
       );
     }
-    state.set("menvcfg", environment);
+    state.set("looking", 0);
   });
 
   /** (host address of an indirect jump, distance to its target): remembers the pair, for the translator. */
@@ -152,6 +146,8 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       state.set("exitReason", reason);
       f.return(-1, budget);
     };
+
+    const leaveToMonitor = (): void => f.if(state.get("exitReason"), () => leave(ExitReason.exit));
 
     const key = f.let(state.get("bankKey"));
     const epoch = f.let(state.get("codeEpoch"));
@@ -222,8 +218,13 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
             // trapAtIp: the instruction at ip faulted; it does not retire.
             f.set(pc, pcOfIp());
             f.set(budget, i32.add(budget, 1));
-            f.if(i32.and(i64.eq(state.get("faultCause"), cause.illegalInstruction), i64.eqz(state.get("faultValue"))), () =>
-              state.set("faultValue", instructionBits()),
+            const forbidden = i32.or(
+              i64.eq(state.get("faultCause"), cause.illegalInstruction),
+              i64.eq(state.get("faultCause"), cause.virtualInstruction),
+            );
+            f.if(i32.and(forbidden, i64.eqz(state.get("faultValue"))), () => state.set("faultValue", i64.extendI32U(instructionBits())));
+            f.if(i32.or(i32.geU(state.get("privilege"), privilege.machine), state.get("faultAsGuest")), () =>
+              state.set("faultInstruction", instructionBits()),
             );
             f.branch(trapAtPc);
           });
@@ -234,7 +235,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
         // redirected: the next pc is in the state.
         state.set("attention", 0);
         f.set(pc, state.get("pc"));
-        f.drop(call(traps.takeInterrupt, state.base, pc));
+        f.if(call(traps.takeInterrupt, state.base, pc), leaveToMonitor);
         f.set(pc, state.get("pc"));
         f.set(bankBase, state.get("bank"));
         f.branch(fetch);
@@ -242,6 +243,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       // trapAtPc: cause and value are in the state.
       state.set("budget", budget);
       f.call(traps.raise, [state.base, pc, state.get("faultCause"), state.get("faultValue")]);
+      leaveToMonitor();
       f.set(pc, state.get("pc"));
       f.set(bankBase, state.get("bank"));
       f.set(profile, 0);
@@ -261,14 +263,14 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       f.set(profile, 0);
     }
 
-    /** For tval: the word at ip. */
+    /** The instruction at ip. */
     function instructionBits(): Expr {
-      const half = i64.load16U(hostOfIp());
-      const isLong = i64.eq(i64.and(half, 3), 3);
+      const half = i32.load16U(hostOfIp());
+      const isLong = i32.eq(i32.and(half, 3), 3);
       return conditional(
         isInPage(ip, ipBase),
-        conditional(isLong, i64.load32U(hostOfIp()), half),
-        state.get("scratchEntries", 3),
+        conditional(isLong, i32.load(hostOfIp()), half),
+        i32.wrap(state.get("scratchEntries", 3)),
       );
     }
 
@@ -363,6 +365,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     const budget = f.local("i32");
     state.set("exitReason", 0);
     f.drop(call(traps.takeInterrupt, state.base, state.get("pc")));
+    f.if(state.get("exitReason"), () => f.return(state.get("exitReason")));
     f.call(interpret, [state.base, state.get("pc"), state.get("budget"), nestingLimit, -1], [pc, budget]);
     f.push(state.get("exitReason"));
   });
@@ -380,7 +383,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
   return { run, nested };
 }
 
-interface Labels {
+export interface Labels {
   /** Go on at pc, wherever that is. */
   readonly fetch: Label;
   /** Execute the entry at ip. */
@@ -400,7 +403,7 @@ function isInPage(ip: Expr, ipBase: Expr): Expr {
   return i32.ltU(i32.sub(ip, ipBase), predecoded.entries * 8);
 }
 
-interface Registers {
+export interface Registers {
   readonly ip: Local;
   readonly ipBase: Local;
   readonly pcBase: Local;
@@ -416,7 +419,7 @@ interface Registers {
 
 const log2Size: Record<MemoryAccess, number> = { i8: 0, u8: 0, i16: 1, u16: 1, i32: 2, u32: 2, i64: 3 };
 
-class InterpretedSemantics implements Semantics {
+export class InterpretedSemantics implements Semantics {
   readonly f: FunctionBuilder;
   readonly #state: State;
   readonly #parts: InterpreterParts;
@@ -466,7 +469,7 @@ class InterpretedSemantics implements Semantics {
   }
 
   /** What is stored to memory, or happens on the way to it, may be the end of the entry. */
-  #readRd(): void {
+  readRd(): void {
     this.#rd = this.f.let(this.#register("rd"));
   }
 
@@ -520,7 +523,7 @@ class InterpretedSemantics implements Semantics {
   load(access: MemoryAccess, address: Expr): Expr {
     const { f } = this;
     const at = f.let(address);
-    this.#readRd();
+    this.readRd();
     const value = f.temporary("i64");
     const log = log2Size[access];
     const loads = {
@@ -569,7 +572,7 @@ class InterpretedSemantics implements Semantics {
 
   #atomicHost(at: Local, log: number, table: "read" | "write"): Local {
     const { f } = this;
-    this.#readRd();
+    this.readRd();
     const host = f.temporary("i32");
     const slow = (): void => {
       f.set(
@@ -776,130 +779,6 @@ class InterpretedSemantics implements Semantics {
 
   system(operation: SystemOperation): void {
     systemHandlers[operation](this.f, this.#state, this.#parts, this.#labels, this.#r, this);
-    if (operation !== "fence.i" && operation !== "sfence.inval" && operation !== "wfi" && !operation.startsWith("cbo"))
-      this.#ended = true;
+    if (!goesOn(operation)) this.#ended = true;
   }
 }
-
-type SystemHandler = (
-  f: FunctionBuilder,
-  state: State,
-  parts: InterpreterParts,
-  labels: Labels,
-  r: Registers,
-  s: InterpretedSemantics,
-) => void;
-
-function illegalIf(f: FunctionBuilder, state: State, labels: Labels, condition: Expr): void {
-  f.if(condition, () => {
-    state.fault(cause.illegalInstruction, 0);
-    f.branch(labels.trapAtIp);
-  });
-}
-
-/** Below M-mode an envcfg bit must allow the operation: menvcfg's, and in U-mode senvcfg's too. */
-function cacheOperationIllegal(state: State, bit: number): Expr {
-  const blocked = (name: "menvcfg" | "senvcfg"): Expr => i32.eqz(bits(state.get(name), bit, bit === envcfg.cbie ? 2 : 1));
-  return i32.or(
-    i32.and(i32.ne(state.get("privilege"), privilege.machine), blocked("menvcfg")),
-    i32.and(i32.eqz(state.get("privilege")), blocked("senvcfg")),
-  );
-}
-
-/** Cache management needs permission to read or to write, which implies the former. */
-function cacheManagement(bit: number): SystemHandler {
-  return (f, state, parts, labels, _r, s) => {
-    illegalIf(f, state, labels, cacheOperationIllegal(state, bit));
-    f.call(parts.memory.manageBlock, [state.base, s.rs1]);
-    f.branchIf(labels.trapAtIp, state.get("fault"));
-  };
-}
-
-const supervisorFence: SystemHandler = (f, state, parts, labels, r, s) => {
-  const mode = state.get("privilege");
-  illegalIf(
-    f,
-    state,
-    labels,
-    i32.or(
-      i32.eqz(mode),
-      i32.and(i32.eq(mode, privilege.supervisor), bits(state.get("mstatus"), status.tvm, 1)),
-    ),
-  );
-  const named = (operand: "rs1" | "rs2"): Expr => i32.ne(i32.load8U(r.ip, entryByte[operand]), 0);
-  f.call(parts.banks.flush, [
-    state.base,
-    s.rs1,
-    i32.wrap(s.rs2),
-    named("rs1"),
-    named("rs2"),
-  ]);
-  f.set(r.pc, s.next);
-  f.branch(labels.fetch);
-};
-
-const systemHandlers: Record<SystemOperation, SystemHandler> = {
-  illegal: (f, state, _parts, labels) => {
-    state.fault(cause.illegalInstruction, 0);
-    f.branch(labels.trapAtIp);
-  },
-  ecall: (f, state, _parts, labels, r, s) => {
-    f.if(i32.and(state.get("firmware"), i32.eq(state.get("privilege"), privilege.supervisor)), () => {
-      state.set("pc", s.pc);
-      state.set("budget", r.budget);
-      state.set("exitReason", ExitReason.firmware);
-      f.return(-1, r.budget);
-    });
-    state.fault(i64.extendI32U(i32.add(state.get("privilege"), cause.ecallFromUser)), 0);
-    f.branch(labels.trapAtIp);
-  },
-  ebreak: (f, state, _parts, labels, _r, s) => {
-    state.fault(cause.breakpoint, s.pc);
-    f.branch(labels.trapAtIp);
-  },
-  sret: (f, state, parts, labels) => {
-    f.call(parts.traps.sret, [state.base]);
-    f.branchIf(labels.trapAtIp, state.get("fault"));
-    f.branch(labels.redirected);
-  },
-  mret: (f, state, parts, labels) => {
-    f.call(parts.traps.mret, [state.base]);
-    f.branchIf(labels.trapAtIp, state.get("fault"));
-    f.branch(labels.redirected);
-  },
-  wfi: (f, state, _parts, labels, r, s) => {
-    illegalIf(
-      f,
-      state,
-      labels,
-      // Where there is an S-mode, U-mode may not wait for ever (3.3.3): so not at all.
-      i32.or(
-        i32.eqz(state.get("privilege")),
-        i32.and(i32.ne(state.get("privilege"), privilege.machine), bits(state.get("mstatus"), status.tw, 1)),
-      ),
-    );
-    const pending = i32.and(
-      i32.or(state.low("mip"), i32.atomicLoad(i32.add(state.base, layout.lines.offset))),
-      state.low("mie"),
-    );
-    f.if(i32.eqz(pending), () => {
-      state.set("pc", s.next);
-      state.set("budget", r.budget);
-      state.set("exitReason", ExitReason.wait);
-      f.return(-1, r.budget);
-    });
-  },
-  "sfence.vma": supervisorFence,
-  "sfence.inval": (f, state, _parts, labels) => illegalIf(f, state, labels, i32.eqz(state.get("privilege"))),
-  // Decoded entries follow each store; but translated callers may be of code that is gone.
-  "fence.i": () => {},
-  "cbo.zero": (f, state, parts, labels, r, s) => {
-    illegalIf(f, state, labels, cacheOperationIllegal(state, envcfg.cbze));
-    f.call(parts.memory.zeroBlock, [state.base, s.rs1]);
-    f.branchIf(labels.trapAtIp, state.get("fault"));
-    state.set("budget", r.budget);
-    s.attend();
-  },
-  "cbo.clean": cacheManagement(envcfg.cbcfe),
-  "cbo.inval": cacheManagement(envcfg.cbie),
-};

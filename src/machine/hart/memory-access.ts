@@ -4,9 +4,10 @@
  */
 import { call, conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
-import { cause } from "../csr-bits.ts";
+import { cause, privilege } from "../csr-bits.ts";
 import { bank, frame, frameFlags, predecoded } from "../layout.ts";
-import { access, type AddressTranslation } from "./address-translation.ts";
+import type { AddressTranslation } from "./address-translation.ts";
+import { access } from "./physical-memory-protection.ts";
 import { frameEntry, hostAddress, inRam, State, type Program } from "./program.ts";
 import {
   filterBit,
@@ -136,7 +137,10 @@ export function defineMemoryRoutines(
       const index = f.local("i32");
       f.loop((next) => {
         f.set(byte, call(f, state.base, i64.add(virtual, i64.extendI32U(index)), 0));
-        f.if(state.get("fault"), () => f.return(0));
+        f.if(state.get("fault"), () => {
+          noteOffset(f, state, index);
+          f.return(0);
+        });
         f.set(value, i64.or(value, i64.shl(byte, i64.extendI32U(i32.shl(index, 3)))));
         f.set(index, i32.add(index, 1));
         f.branchIf(next, i32.ltU(index, size));
@@ -165,12 +169,19 @@ export function defineMemoryRoutines(
       // Nothing is written before both pages are known to take it.
       const last = f.let(i64.add(virtual, i64.extendI32U(i32.sub(size, 1))));
       f.if(i64.eq(call(translation.translate, state.base, virtual, access.write), -1), () => f.return());
-      f.if(i64.eq(call(translation.translate, state.base, i64.and(last, -4096), access.write), -1), () => f.return());
+      const second = f.let(i64.and(last, -4096));
+      f.if(i64.eq(call(translation.translate, state.base, second, access.write), -1), () => {
+        noteOffset(f, state, i32.wrap(i64.sub(second, virtual)));
+        f.return();
+      });
       const index = f.local("i32");
       f.loop((next) => {
         const offset = i64.extendI32U(index);
         f.call(f, [state.base, i64.add(virtual, offset), 0, i64.shrU(value, i64.shl(offset, 3))]);
-        f.if(state.get("fault"), () => f.return());
+        f.if(state.get("fault"), () => {
+          noteOffset(f, state, index);
+          f.return();
+        });
         f.set(index, i32.add(index, 1));
         f.branchIf(next, i32.ltU(index, size));
       });
@@ -229,11 +240,13 @@ export function defineMemoryRoutines(
   const translateBlock = (f: FunctionBuilder, state: State, virtual: Local, kind: number): Local => {
     const physical = f.let(call(translation.translate, state.base, i64.and(virtual, -64), kind));
     f.if(i64.eq(physical, -1), () => {
-      const page = i32.or(
-        i64.eq(state.get("faultCause"), cause.loadPage),
-        i64.eq(state.get("faultCause"), cause.storePage),
-      );
-      state.set("faultCause", select(page, i64.const(cause.storePage), i64.const(cause.storeAccess)));
+      for (const [load, store] of [
+        [cause.loadPage, cause.storePage],
+        [cause.loadGuestPage, cause.storeGuestPage],
+        [cause.loadAccess, cause.storeAccess],
+      ] as const) {
+        f.if(i64.eq(state.get("faultCause"), load), () => state.set("faultCause", store));
+      }
       state.set("faultValue", virtual);
       f.return();
     });
@@ -266,6 +279,11 @@ export function defineMemoryRoutines(
   return { loadSlow, storeSlow, atomicAddress, codeStore, zeroBlock, manageBlock };
 }
 
+/** For the trap instruction registers: only guests, HLV and machine mode leave something there. */
+function noteOffset(f: FunctionBuilder, state: State, offset: Expr): void {
+  f.if(i32.geU(state.get("privilege"), privilege.machine), () => state.set("faultOffset", offset));
+}
+
 /** Keeps a bank's books of an entry that was made in it. */
 export function noteEntry(f: FunctionBuilder, state: State, base: Local, entry: Local, virtual: Local): void {
   noteUsed(f, base, entry);
@@ -296,11 +314,11 @@ export function noteUsed(f: FunctionBuilder, base: Local, entry: Local): void {
   f.store("i64", word, i64.or(i64.load(word, bank.used), i64.shl(1, i64.extendI32U(piece))), bank.used);
 }
 
-function crossesPage(virtual: Expr, size: Expr): Expr {
+export function crossesPage(virtual: Expr, size: Expr): Expr {
   return i32.gtU(i32.add(i32.and(i32.wrap(virtual), 4095), size), 4096);
 }
 
-function bySize(log: Expr, [one, two, four, eight]: [Expr, Expr, Expr, Expr]): Expr {
+export function bySize(log: Expr, [one, two, four, eight]: [Expr, Expr, Expr, Expr]): Expr {
   return conditional(
     i32.ltU(log, 2),
     conditional(log, two, one),
@@ -329,7 +347,7 @@ function pmpForAll(
 }
 
 /** Registers of devices are reached in one naturally aligned piece. */
-function device(
+export function device(
   f: FunctionBuilder,
   state: State,
   target: FunctionReference,

@@ -7,15 +7,18 @@
  */
 import { conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
-import { privilege, status } from "../csr-bits.ts";
+import { privilege, status, virtualBit } from "../csr-bits.ts";
 import { bank, layout } from "../layout.ts";
+import { previousPrivilege } from "./address-translation.ts";
 import { bits, State, type Program } from "./program.ts";
 
 export interface TranslationBanks {
   /** (state): selects the bank of the current context. To be called when privilege, satp or a bit of mstatus in the key changes. */
   readonly selectBank: FunctionReference;
-  /** (state, virtual, asid, hasVirtual i32, hasAsid i32): SFENCE.VMA. */
+  /** (state, virtual, asid, hasVirtual i32, hasAsid i32, guest i32): SFENCE.VMA where V = 0; with `guest`, that of the virtual machine that hgatp names. */
   readonly flush: FunctionReference;
+  /** (state, vmid, hasVmid i32): HFENCE.GVMA. Entries don't know their guest physical addresses: all of the virtual machine's go. */
+  readonly flushGuests: FunctionReference;
   /** (state): empties all banks. */
   readonly flushAll: FunctionReference;
   /** (state): empties all jump caches, since a region is gone. */
@@ -59,6 +62,14 @@ export function filterByte(bankBase: Expr, virtual: Local, filter: number, shift
 export function filterBit(virtual: Expr, shift: number): Expr {
   return i32.shl(1, bits(virtual, shift, 3));
 }
+
+/**
+ * Where a bank's key has what: privilege (2 bits) and V of the hart and of its data accesses, SUM and MXR, and the mode and ASID of satp; for
+ * V = 1 also HS-mode's MXR and the mode and VMID of hgatp. `one` is set in every key, so that none is 0.
+ */
+const bankKey = {
+  privilege: 0, data: 2, sum: 4, mxr: 5, virtual: 6, dataVirtual: 7, one: 8, hostMxr: 9, asid: 16, mode: 32, guestMode: 44, vmid: 48,
+} as const;
 
 export const largePageShift = 21;
 export const hugePageShift = 30;
@@ -109,31 +120,52 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     const state = new State(f);
     const mstatus = f.let(state.get("mstatus"));
     const current = f.let(state.get("privilege"));
-    const data = f.let(
-      select(bits(mstatus, status.mprv, 1), bits(mstatus, status.mpp, 2), current),
-    );
+    const data = f.let(current);
+    f.if(bits(mstatus, status.mprv, 1), () => f.set(data, previousPrivilege(f, mstatus)));
     // Two satp modes differ in bits 61:60; translation applies if either privilege is below machine mode.
-    const translated = i32.ne(i32.and(current, data), privilege.machine);
-    const satp = f.let(conditional(translated, state.get("satp"), 0));
+    const satp = f.let(select(i32.eq(i32.and(current, data), privilege.machine), i64.const(0), state.get("satp")));
+    const guestKey = f.local("i64");
+    const vmid = f.local("i32");
+    f.if(i32.and(data, virtualBit), () => {
+      // What the guest's hypervisor decides is in the key too; its VMID moves a guest's banks away from others'.
+      const isGuest = f.let(i32.and(current, virtualBit));
+      const hostStatus = f.let(conditional(isGuest, state.get("parkedStatus"), mstatus));
+      f.if(i32.eqz(isGuest), () => {
+        f.set(mstatus, state.get("parkedStatus"));
+        f.set(satp, state.get("parkedSatp"));
+      });
+      const hgatp = f.let(state.get("hgatp"));
+      f.set(vmid, bits(hgatp, 44, 14));
+      f.set(
+        guestKey,
+        i64.or(
+          i64.or(i64.shl(i64.extendI32U(vmid), bankKey.vmid), i64.shl(i64.shrU(hgatp, 60), bankKey.guestMode)),
+          i64.extendI32U(i32.shl(bits(hostStatus, status.mxr, 1), bankKey.hostMxr)),
+        ),
+      );
+    });
     const asid = bits(satp, 44, 16);
-    const usesSum = i32.eq(data, privilege.supervisor);
+    const usesSum = i32.eq(i32.and(data, 3), privilege.supervisor);
     const sum = f.let(i32.and(bits(mstatus, status.sum, 1), usesSum));
     // Without SUM the supervisor sees its own pages only, which are global as a rule: all address spaces share a bank.
-    const shared = f.let(i32.and(i32.and(usesSum, i32.eqz(sum)), i32.eq(current, privilege.supervisor)));
+    const shared = f.let(i32.and(i32.and(usesSum, i32.eqz(sum)), i32.eq(current, data)));
     const keyAsid = f.let(select(shared, i32.const(0), asid));
     const key = f.let(
       i64.or(
-        i64.or(i64.shl(i64.shrU(satp, 60), 32), i64.extendI32U(i32.shl(keyAsid, 16))),
+        i64.or(i64.or(guestKey, i64.shl(i64.shrU(satp, 60), bankKey.mode)), i64.extendI32U(i32.shl(keyAsid, bankKey.asid))),
         i64.extendI32U(
           i32.or(
-            i32.or(i32.or(current, i32.shl(data, 2)), i32.or(i32.shl(sum, 4), i32.shl(bits(mstatus, status.mxr, 1), 5))),
-            0x100, // so that no key is 0
+            i32.or(
+              i32.or(i32.and(current, 3), i32.shl(i32.shrU(current, 2), bankKey.virtual)),
+              i32.or(i32.shl(i32.and(data, 3), bankKey.data), i32.shl(i32.shrU(data, 2), bankKey.dataVirtual)),
+            ),
+            i32.or(i32.or(i32.shl(sum, bankKey.sum), i32.shl(bits(mstatus, status.mxr, 1), bankKey.mxr)), 1 << bankKey.one),
           ),
         ),
       ),
     );
-    const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(data), i32.const(0), 3));
-    const index = f.let(i32.or(i32.shl(i32.and(keyAsid, 7), 2), kind));
+    const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(i32.and(data, 3)), i32.const(0), 3));
+    const index = f.let(i32.or(i32.shl(i32.and(i32.add(keyAsid, vmid), 7), 2), kind));
     const base = f.let(bankAt(index));
     state.set("bank", base);
     state.set("bankKey", key);
@@ -182,22 +214,47 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     forEachBank(f, state, (base) => f.call(clearJumps, [base]));
   });
 
-  const flush = module.function("flush", ["i32", "i64", "i32", "i32", "i32"], [], (f) => {
+  const flushGuests = module.function("flushGuests", ["i32", "i32", "i32"], [], (f) => {
     const state = new State(f);
-    const [virtual, asid, hasVirtual, hasAsid] = [1, 2, 3, 4].map((i) => f.parameter(i)) as [
+    const [vmid, hasVmid] = [f.parameter(1), f.parameter(2)];
+    f.set(vmid, i32.and(vmid, 0x3fff));
+    newEpoch(state);
+    forEachBank(f, state, (_base, key, keyAddress) => {
+      const isOther = i32.and(hasVmid, i32.ne(bits(key, bankKey.vmid, 14), vmid));
+      f.if(i32.and(bits(key, bankKey.dataVirtual, 1), i32.eqz(isOther)), () =>
+        f.store("i64", keyAddress, 0, layout.bankKeys.offset),
+      );
+    });
+    f.call(selectBank, [state.base]);
+  });
+
+  const flush = module.function("flush", ["i32", "i64", "i32", "i32", "i32", "i32"], [], (f) => {
+    const state = new State(f);
+    const [virtual, asid, hasVirtual, hasAsid, guest] = [1, 2, 3, 4, 5].map((i) => f.parameter(i)) as [
+      Local,
       Local,
       Local,
       Local,
       Local,
     ];
+    const dataVirtual = 1n << BigInt(bankKey.dataVirtual);
+    const mask = f.let(select(guest, i64.const(dataVirtual | (0x3fffn << BigInt(bankKey.vmid))), i64.const(dataVirtual)));
+    const wanted = f.let(
+      conditional(
+        guest,
+        i64.or(i64.shl(i64.and(i64.shrU(state.get("hgatp"), 44), 0x3fff), bankKey.vmid), i64.const(dataVirtual)),
+        i64.const(0),
+      ),
+    );
     f.set(asid, i32.and(asid, 0xffff));
     f.if(hasVirtual, () => state.count("addressFences"), () => state.count("fences"));
     forEachBank(f, state, (base, key, keyAddress) => {
       f.block((skip) => {
+        f.branchIf(skip, i64.ne(i64.and(key, mask), wanted));
         // Global entries stay when an address space is flushed.
         const isShared = i32.eq(i32.and(i32.wrap(key), 0xffff001f), privilege.supervisor * 5);
         f.if(i32.and(isShared, hasAsid), () => f.branchIf(skip, i32.eqz(i32.load(base, bank.nonGlobal))), () =>
-          f.branchIf(skip, i32.and(hasAsid, i32.ne(bits(key, 16, 16), asid))),
+          f.branchIf(skip, i32.and(hasAsid, i32.ne(bits(key, bankKey.asid, 16), asid))),
         );
         // A large page's pieces lie anywhere in the bank: if one of this range may be cached, all goes.
         const noted = (filter: number, shift: number): Expr =>
@@ -260,6 +317,6 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     });
   });
 
-  return { selectBank, purgeExecutable, flush, flushAll, flushJumps, purgeWritable };
+  return { selectBank, purgeExecutable, flush, flushGuests, flushAll, flushJumps, purgeWritable };
 }
 

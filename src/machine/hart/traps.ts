@@ -1,13 +1,15 @@
-/** Trap entry and return, and which interrupt is taken (privileged manual, 3.1.6 to 3.1.9, 3.3.2 and 12.1). */
-import { conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
-import type { FunctionBuilder } from "#wasm/function.ts";
-import { cause, interrupt, privilege, status } from "../csr-bits.ts";
+/** Trap entry and return, and which interrupt is taken (privileged manual, 3.1.6 to 3.1.9, 3.3.2 and 12.1; H extension). */
+import { conditional, i32, i64, select, type FunctionReference } from "#wasm/expression.ts";
+import { alwaysDelegated, cause, hypervisorStatus, interrupt, privilege, status, virtualBit } from "../csr-bits.ts";
 import { layout } from "../layout.ts";
+import { previousPrivilege } from "./address-translation.ts";
 import { bits, State, type Program } from "./program.ts";
+import { countTrap, enterTrap } from "./trap-entry.ts";
 import type { TranslationBanks } from "./translation-banks.ts";
+import { defineVirtualization, type Virtualization } from "./virtualization.ts";
 
-export interface Traps {
-  /** (state, pc, cause with the interrupt bit, tval): takes the trap; the next pc is in the state. */
+export interface Traps extends Pick<Virtualization, "enterGuest" | "leaveGuest"> {
+  /** (state, pc, cause with the interrupt bit, tval): takes the trap; the next pc is in the state. Sets `exitReason` if it is a monitor's. */
   readonly raise: FunctionReference;
   /** (state, pc) → i32: takes the most urgent interrupt if one is pending and enabled; 1 if so. */
   readonly takeInterrupt: FunctionReference;
@@ -17,58 +19,56 @@ export interface Traps {
 }
 
 const interruptBit = 1n << 63n;
+const bit = (position: number): bigint => 1n << BigInt(position);
+
+/** 3.1.9, and the H extension's for HS-mode: external before software before timer, machine before supervisor before guest. */
+const interruptOrder = [
+  interrupt.machineExternal,
+  interrupt.machineSoftware,
+  interrupt.machineTimer,
+  interrupt.supervisorExternal,
+  interrupt.supervisorSoftware,
+  interrupt.supervisorTimer,
+  interrupt.virtualSupervisorExternal,
+  interrupt.virtualSupervisorSoftware,
+  interrupt.virtualSupervisorTimer,
+];
 
 export function defineTraps(program: Program, banks: TranslationBanks): Traps {
   const { module } = program;
+  const virtualization = defineVirtualization(program, banks);
 
   const raise = module.function("raise", ["i32", "i64", "i64", "i64"], [], (f) => {
     const state = new State(f);
     const [pc, reason, value] = [f.parameter(1), f.parameter(2), f.parameter(3)];
+    const current = f.let(state.get("privilege"));
+    f.if(i32.or(i32.geU(current, privilege.machine), state.get("faultAsGuest")), () => {
+      f.call(virtualization.raise, [state.base, pc, reason, value]);
+      f.return();
+    });
     const number = f.let(i32.and(i32.wrap(reason), 63));
     const isInterrupt = f.let(i64.ltS(reason, 0));
-    const current = f.let(state.get("privilege"));
-    countTrap(f, state, number, isInterrupt);
+    countTrap(state, number, isInterrupt);
     state.set("fault", 0);
     state.set("reservation", 0);
-    const delegation = conditional(isInterrupt, state.get("mideleg"), state.get("medeleg"));
-    const delegated = i32.and(
-      i32.ne(current, privilege.machine),
-      i32.wrap(i64.and(i64.shrU(delegation, i64.extendI32U(number)), 1)),
-    );
-    const mstatus = f.let(state.get("mstatus"));
-    const enter = (level: "s" | "m"): void => {
-      const supervisor = level === "s";
-      state.set(supervisor ? "scause" : "mcause", reason);
-      state.set(supervisor ? "sepc" : "mepc", pc);
-      state.set(supervisor ? "stval" : "mtval", value);
-      // xPIE takes xIE, xIE is cleared, xPP takes the privilege.
-      const [ie, pie, pp, ppWidth] = supervisor
-        ? [status.sie, status.spie, status.spp, 1]
-        : [status.mie, status.mpie, status.mpp, 2];
-      const cleared = (1n << BigInt(ie)) | (1n << BigInt(pie)) | (BigInt(2 ** ppWidth - 1) << BigInt(pp));
-      state.set(
-        "mstatus",
-        i64.or(
-          i64.and(mstatus, ~cleared),
-          i64.or(
-            i64.shl(i64.extendI32U(bits(mstatus, ie, 1)), pie),
-            i64.shl(i64.extendI32U(current), pp),
-          ),
-        ),
-      );
-      state.set("privilege", supervisor ? privilege.supervisor : privilege.machine);
-      const vector = f.let(state.get(supervisor ? "stvec" : "mtvec"));
-      const offset = select(
-        i32.and(isInterrupt, i32.wrap(vector)),
-        i64.extendI32U(i32.shl(number, 2)),
-        i64.const(0),
-      );
-      state.set("pc", i64.add(i64.and(vector, -4), offset));
-    };
+    const delegation = conditional(isInterrupt, i64.or(state.get("mideleg"), alwaysDelegated), state.get("medeleg"));
+    const trap = { pc, cause: reason, value, number, isInterrupt, previous: current };
     f.if(
-      delegated,
-      () => enter("s"),
-      () => enter("m"),
+      i32.wrap(i64.and(i64.shrU(delegation, i64.extendI32U(number)), 1)),
+      () => {
+        enterTrap(state, { level: "supervisor", ...trap });
+        state.set("hstatus", i64.and(state.get("hstatus"), ~(bit(hypervisorStatus.spv) | bit(hypervisorStatus.gva))));
+        state.set("htval", 0);
+        state.set("htinst", 0);
+        state.set("privilege", privilege.supervisor);
+      },
+      () => {
+        const further = { mask: bit(status.mpv) | bit(status.gva), value: i64.const(0) };
+        enterTrap(state, { level: "machine", ...trap, further });
+        state.set("mtval2", 0);
+        state.set("mtinst", 0);
+        state.set("privilege", privilege.machine);
+      },
     );
     f.call(banks.selectBank, [state.base]);
   });
@@ -81,26 +81,27 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     f.if(i32.eqz(pending), () => f.return(0));
     const current = f.let(state.get("privilege"));
     const mstatus = f.let(state.get("mstatus"));
-    const delegated = f.let(state.low("mideleg"));
+    const delegated = f.let(i32.or(state.low("mideleg"), alwaysDelegated));
+    const toGuest = f.let(state.low("hideleg"));
+    const isGuest = i32.geU(current, virtualBit);
     const machineEnabled = i32.or(i32.ne(current, privilege.machine), bits(mstatus, status.mie, 1));
-    const supervisorEnabled = i32.or(
-      i32.eq(current, privilege.user),
-      i32.and(i32.eq(current, privilege.supervisor), bits(mstatus, status.sie, 1)),
+    /** The world's own supervisor: from its user mode always, else by SIE. */
+    const ownEnabled = i32.or(
+      i32.eqz(i32.and(current, 3)),
+      i32.and(i32.eq(i32.and(current, 3), privilege.supervisor), bits(mstatus, status.sie, 1)),
     );
-    const taken = f.let(
-      select(machineEnabled, i32.and(pending, i32.xor(delegated, -1)), 0),
+    const enabled = f.let(ownEnabled);
+    const taken = f.let(select(machineEnabled, i32.and(pending, i32.xor(delegated, -1)), 0));
+    f.if(i32.eqz(taken), () =>
+      f.set(
+        taken,
+        select(i32.or(isGuest, enabled), i32.and(i32.and(pending, delegated), i32.xor(toGuest, -1)), 0),
+      ),
     );
-    f.if(i32.eqz(taken), () => f.set(taken, select(supervisorEnabled, i32.and(pending, delegated), 0)));
-    // 3.1.9: external before software before timer, machine before supervisor.
-    const order = [
-      interrupt.machineExternal,
-      interrupt.machineSoftware,
-      interrupt.machineTimer,
-      interrupt.supervisorExternal,
-      interrupt.supervisorSoftware,
-      interrupt.supervisorTimer,
-    ];
-    for (const number of order) {
+    f.if(i32.eqz(taken), () =>
+      f.set(taken, select(i32.and(isGuest, enabled), i32.and(i32.and(pending, delegated), toGuest), 0)),
+    );
+    for (const number of interruptOrder) {
       f.if(i32.and(taken, 1 << number), () => {
         f.call(raise, [state.base, f.parameter(1), interruptBit | BigInt(number), 0]);
         f.return(1);
@@ -109,8 +110,8 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     f.push(i32.const(0));
   });
 
-  const illegal = (state: State): void => {
-    state.fault(cause.illegalInstruction, 0);
+  const refuse = (state: State, number: number): void => {
+    state.fault(number, 0);
     state.f.return();
   };
 
@@ -118,16 +119,25 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     const state = new State(f);
     const current = f.let(state.get("privilege"));
     const mstatus = f.let(state.get("mstatus"));
-    f.if(
-      i32.or(
-        i32.eqz(current),
-        i32.and(i32.eq(current, privilege.supervisor), bits(mstatus, status.tsr, 1)),
-      ),
-      () => illegal(state),
-    );
     const previous = f.let(bits(mstatus, status.spp, 1));
+    f.if(
+      i32.and(current, virtualBit),
+      () => {
+        const isUser = i32.eq(current, privilege.virtualUser);
+        f.if(i32.or(isUser, bits(state.get("hstatus"), hypervisorStatus.vtsr, 1)), () =>
+          refuse(state, cause.virtualInstruction),
+        );
+        f.set(previous, i32.or(previous, virtualBit));
+      },
+      () => {
+        const isSupervisor = i32.eq(current, privilege.supervisor);
+        f.if(i32.or(i32.eqz(current), i32.and(isSupervisor, bits(mstatus, status.tsr, 1))), () =>
+          refuse(state, cause.illegalInstruction),
+        );
+      },
+    );
     // SIE takes SPIE, SPIE becomes 1, SPP becomes U; MPRV is cleared when leaving machine mode.
-    const cleared = (1n << 1n) | (1n << 8n) | (1n << 17n);
+    const cleared = bit(status.sie) | bit(status.spp) | bit(status.mprv);
     state.set(
       "mstatus",
       i64.or(
@@ -135,8 +145,14 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
         i64.or(i64.shl(i64.extendI32U(bits(mstatus, status.spie, 1)), status.sie), 1 << status.spie),
       ),
     );
-    state.set("privilege", previous);
     state.set("pc", state.get("sepc"));
+    const hstatus = f.let(state.get("hstatus"));
+    f.if(i32.and(i32.ltU(current, virtualBit), bits(hstatus, hypervisorStatus.spv, 1)), () => {
+      state.set("hstatus", i64.and(hstatus, ~bit(hypervisorStatus.spv)));
+      f.call(virtualization.enterGuest, [state.base]);
+      f.set(previous, i32.or(previous, virtualBit));
+    });
+    state.set("privilege", previous);
     f.call(banks.selectBank, [state.base]);
     state.set("attention", 1);
   });
@@ -144,11 +160,11 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
   const mret = module.function("mret", ["i32"], [], (f) => {
     const state = new State(f);
     const mstatus = f.let(state.get("mstatus"));
-    f.if(i32.ne(state.get("privilege"), privilege.machine), () => illegal(state));
-    const previous = f.let(bits(mstatus, status.mpp, 2));
-    const cleared = (1n << 3n) | (3n << 11n);
+    f.if(i32.ne(state.get("privilege"), privilege.machine), () => refuse(state, cause.illegalInstruction));
+    const previous = f.let(previousPrivilege(f, mstatus));
+    const cleared = bit(status.mie) | (3n << BigInt(status.mpp)) | bit(status.mpv);
     const mprv = f.let(
-      select(i32.eq(previous, privilege.machine), i64.const(-1), i64.const(~(1n << BigInt(status.mprv)))),
+      select(i32.eq(previous, privilege.machine), i64.const(-1), i64.const(~bit(status.mprv))),
     );
     state.set(
       "mstatus",
@@ -157,17 +173,12 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
         i64.or(i64.shl(i64.extendI32U(bits(mstatus, status.mpie, 1)), status.mie), 1 << status.mpie),
       ),
     );
+    f.if(i32.and(previous, virtualBit), () => f.call(virtualization.enterGuest, [state.base]));
     state.set("privilege", previous);
     state.set("pc", state.get("mepc"));
     f.call(banks.selectBank, [state.base]);
     state.set("attention", 1);
   });
 
-  return { raise, takeInterrupt, sret, mret };
-}
-
-function countTrap(f: FunctionBuilder, state: State, number: Expr, isInterrupt: Expr): void {
-  const base = select(isInterrupt, i32.const(layout.interrupts.offset), layout.traps.offset);
-  const counter = f.let(i32.add(state.base, i32.add(i32.shl(number, 3), base)));
-  f.store("i64", counter, i64.add(i64.load(counter), 1));
+  return { ...virtualization, raise, takeInterrupt, sret, mret };
 }

@@ -1,7 +1,7 @@
 /** Zicsr (unprivileged manual, chapter 6), the privileged instructions (privileged manual) and the cache-block operations (Zicbom, Zicboz, Zicbop). */
 import { i64, type Expr } from "#wasm/expression.ts";
 import { instruction, type Instruction, type SensitivityClass } from "../instruction.ts";
-import type { CsrOperation, Semantics, SystemOperation } from "../semantics.ts";
+import type { CsrOperation, Semantics, SystemOperation, VirtualMachineAccess } from "../semantics.ts";
 
 const csr = (name: string, funct3: string, operation: CsrOperation): Instruction =>
   instruction(
@@ -32,6 +32,12 @@ const system = (
   syntax = "",
 ): Instruction => instruction(name, syntax, encoding, (s) => s.system(operation), { flow: "system", class: kind });
 
+const virtualMachineLoad = (name: VirtualMachineAccess, code: string): Instruction =>
+  system(name, `${code} rs1 100 rd 1110011`, name, "privileged", "rd, (rs1)");
+
+const virtualMachineStore = (name: VirtualMachineAccess, code: string): Instruction =>
+  system(name, `${code} rs2 rs1 100 00000 1110011`, name, "privileged", "rs2, (rs1)");
+
 export const systemInstructions: readonly Instruction[] = [
   csr("csrrw", "001", "write"),
   csr("csrrs", "010", "set"),
@@ -50,6 +56,25 @@ export const systemInstructions: readonly Instruction[] = [
   system("sinval.vma", "0001011 rs2 rs1 000 00000 1110011", "sfence.vma", "privileged", "rs1, rs2"),
   system("sfence.w.inval", "000110000000 00000 000 00000 1110011", "sfence.inval", "privileged"),
   system("sfence.inval.ir", "000110000001 00000 000 00000 1110011", "sfence.inval", "privileged"),
+
+  // The H extension. HINVAL takes effect at once too.
+  system("hfence.vvma", "0010001 rs2 rs1 000 00000 1110011", "hfence.vvma", "privileged", "rs1, rs2"),
+  system("hfence.gvma", "0110001 rs2 rs1 000 00000 1110011", "hfence.gvma", "privileged", "rs1, rs2"),
+  system("hinval.vvma", "0010011 rs2 rs1 000 00000 1110011", "hfence.vvma", "privileged", "rs1, rs2"),
+  system("hinval.gvma", "0110011 rs2 rs1 000 00000 1110011", "hfence.gvma", "privileged", "rs1, rs2"),
+  virtualMachineLoad("hlv.b", "0110000 00000"),
+  virtualMachineLoad("hlv.bu", "0110000 00001"),
+  virtualMachineLoad("hlv.h", "0110010 00000"),
+  virtualMachineLoad("hlv.hu", "0110010 00001"),
+  virtualMachineLoad("hlvx.hu", "0110010 00011"),
+  virtualMachineLoad("hlv.w", "0110100 00000"),
+  virtualMachineLoad("hlv.wu", "0110100 00001"),
+  virtualMachineLoad("hlvx.wu", "0110100 00011"),
+  virtualMachineLoad("hlv.d", "0110110 00000"),
+  virtualMachineStore("hsv.b", "0110001"),
+  virtualMachineStore("hsv.h", "0110011"),
+  virtualMachineStore("hsv.w", "0110101"),
+  virtualMachineStore("hsv.d", "0110111"),
 
   system("cbo.inval", "000000000000 rs1 010 00000 0001111", "cbo.inval", "control-sensitive", "(rs1)"),
   system("cbo.clean", "000000000001 rs1 010 00000 0001111", "cbo.clean", "control-sensitive", "(rs1)"),

@@ -151,6 +151,9 @@ const fieldSpecs = {
   /** How often in a row shared TLB checks of one region failed since they straddle two pages, and its head. */
   straddles: "i32",
   straddlingHead: "i32",
+  /** The last loop in which a slice ended that could be unrolled: head of its region, or 0, and offset from there. */
+  hotHead: "i32",
+  hotLoop: "i32",
   /** Set by translated code that stops before an instruction that the interpreter must execute. */
   interpretOne: "i32",
   /** A predecoded instruction that stands in no page, two sentinels, and its bits as they are. */

@@ -48,6 +48,13 @@ const expectations: readonly Expectation[] = [
     counts: [[/\(loop/g, 1], [tlbCheck, 1], [/local\.get \$budget\) \(i32\.const 6\)/g, 2]],
   },
   {
+    name: "unrolled",
+    // The two registers change places: two turns on, they are where they were. What is dead is stored once for all turns.
+    source: "again: mv a3, a0; mv a0, a1; addi a1, a3, 1; bne a0, a2, again; ret",
+    unrolls: true,
+    counts: [[/\(loop/g, 1], [/i32\.sub \(local\.get \$budget\) \(i32\.const 4\)/g, 8], [/i32\.lt_s/g, 1], [/\(i64\.store \(;x\[13\];\)/g, 2]],
+  },
+  {
     name: "back-edge-stores",
     // a4 is written in the loop, and not read in the next turn: it is stored in the loop, and by no exit but the loop's own.
     source: "again: ld a3, 0(a0); add a4, a3, a3; sd a4, 0(a0); addi a0, a0, 8; bne a0, a1, again; ret",
@@ -103,10 +110,10 @@ const expectations: readonly Expectation[] = [
 const lines = (source: string): string => source.replaceAll(/; */g, "\n").replaceAll(/^(\w+:)\s*/gm, "$1\n");
 
 suite("emitted WebAssembly", () => {
-  for (const { name, source, edges, counts } of expectations) {
+  for (const { name, source, edges, unrolls, counts } of expectations) {
     test(name, () => {
       const program = lines(source);
-      const text = regionText({ source: program, ...(edges === undefined ? {} : { edges }) });
+      const text = regionText({ source: program, ...(edges && { edges }), ...(unrolls && { unrolls }) });
       for (const [pattern, times] of counts) assert.equal([...text.matchAll(pattern)].length, times, `${pattern} in\n${text}`);
       const commented = program.split("\n").map((line) => `;; ${line.endsWith(":") ? "" : "    "}${line}`).join("\n");
       const whole = `${commented}\n\n${text}\n`;

@@ -8,6 +8,8 @@ import { RAM } from "../kit/hart.ts";
 export interface SmallProgram {
   /** Its first instruction is the region's head. */
   readonly source: string;
+  /** Whether its loops are hot. */
+  readonly unrolls?: boolean;
   /** Labels of indirect jumps, and the labels that they were seen to go to. */
   readonly edges?: Readonly<Record<string, readonly string[]>>;
 }
@@ -18,7 +20,7 @@ const compiler = new RegionCompiler(memory, map, { fusedMultiplyAdd: true });
 const tools = await wabt();
 
 /** Pages have not been decoded, so that all code counts as executed. */
-export function regionText({ source, edges = {} }: SmallProgram): string {
+export function regionText({ source, unrolls = false, edges = {} }: SmallProgram): string {
   const { bytes, symbols } = assembleWithSymbols(source, { base: RAM });
   new Uint8Array(memory, map.ram).fill(0).set(bytes);
   const noted = new Int32Array(memory, map.edges, edge.count * 2).fill(0);
@@ -28,7 +30,7 @@ export function regionText({ source, edges = {} }: SmallProgram): string {
     noted[2 * i + 1] = Number(symbols.get(to)! - symbols.get(from)!);
   });
   const frames = Array.from({ length: 2 * request.reach + 1 }, (_, i) => (i === request.reach ? map.ram : 0));
-  const batch = compiler.compile([{ head: map.ram, frames, privilege: 1 }]);
+  const batch = compiler.compile([{ head: map.ram, frames, privilege: 1, ...(unrolls ? { hotLoops: "all" } : {}) }]);
   const module = tools.readWasm(batch.bytes, { tail_call: true, threads: true, simd: true, relaxed_simd: true, multi_value: true, bulk_memory: true });
   try {
     return readable(module.toText({ foldExprs: true, inlineExport: false }));

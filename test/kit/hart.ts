@@ -3,6 +3,7 @@ import { HartState, instantiateHart, type HartHost, type HartInstance } from "#m
 import { hotThreshold } from "#machine/hart/interpreter.ts";
 import { counterCount, frame, hartStateSize, memoryMap, type FieldName, type MemoryMap } from "#machine/layout.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
+import type { RegionRequest } from "#machine/translate/region.ts";
 import { ImmediateCompiler, TranslationRegistry } from "#machine/translate/registry.ts";
 import { assemble } from "#riscv/assemble.ts";
 import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
@@ -20,6 +21,8 @@ export type Tier = (typeof tiers)[number];
 export interface TestHartOptions {
   /** The interpreter if absent. */
   readonly tier?: Tier;
+  /** Whether the translator unrolls all loops that it can, as it does with hot ones. */
+  readonly unrolls?: boolean;
   /** Instructions between which finished translations are put in place; 500 if absent. */
   readonly slice?: number;
   /** In bytes; 1 MiB if absent. */
@@ -45,7 +48,7 @@ export class TestHart {
   /** What the time CSR reads. */
   time = 0;
 
-  constructor({ tier = "interpreter", slice = 500, ramSize = 1 << 20, predecodedPages = 256, host = {} }: TestHartOptions = {}) {
+  constructor({ tier = "interpreter", unrolls = false, slice = 500, ramSize = 1 << 20, predecodedPages = 256, host = {} }: TestHartOptions = {}) {
     this.map = memoryMap(ramSize, { predecodedPages });
     const memory = new WebAssembly.Memory({ initial: this.map.pages, maximum: this.map.pages, shared: true });
     this.state = new HartState(memory, this.map.hart);
@@ -63,7 +66,9 @@ export class TestHart {
     this.#slice = slice;
     if (tier === "translator") {
       const compiler = new RegionCompiler(memory.buffer, this.map, options);
-      const port = new ImmediateCompiler((requests) => compiler.compile(requests), () => 0);
+      const compile = (requests: readonly RegionRequest[]) =>
+        compiler.compile(unrolls ? requests.map((wanted) => ({ ...wanted, hotLoops: "all" })) : requests);
+      const port = new ImmediateCompiler(compile, () => 0);
       this.#translations = new TranslationRegistry(memory, this.map, this.state, this.instance, port);
       this.#counters = new Uint32Array(memory.buffer, this.map.counters, counterCount);
     }

@@ -37,6 +37,7 @@ function runOurs(image: Uint8Array, tier: Tier, random: Random): Uint8Array {
   const hart: TestHart = new TestHart({
     ramSize: memorySize,
     tier,
+    unrolls: random.oneIn(2),
     slice: random.pick([30, 300, 3000]),
     predecodedPages: random.pick([40, 1024]),
     host: {

@@ -36,7 +36,8 @@ import { asWord, narrowCondition } from "./narrow.ts";
 import { accessGroups, separateChecks, sharedChecks, type AccessGroup } from "./access-groups.ts";
 import { analyze, written, type BlockFlow, type RegisterSet } from "./dataflow.ts";
 import type { Block, Region } from "./region.ts";
-import { ARM, structure } from "./structure.ts";
+import { ARM, structure, type Structure } from "./structure.ts";
+import { unroll, unrollable } from "./unroll.ts";
 
 /** What translated code calls, imported from the hart's program. */
 export interface RegionImports {
@@ -124,6 +125,8 @@ class RegionEmitter {
   #groups: readonly (readonly (AccessGroup | undefined)[])[] = [];
   readonly #position: number[] = [];
   #checked = new Set<number>();
+  /** Headers of loops that are unrolled once they prove to be hot. */
+  readonly #unrollable = new Set<number>();
 
   constructor(f: FunctionBuilder, region: Region, imports: RegionImports) {
     this.f = f;
@@ -152,9 +155,7 @@ class RegionEmitter {
 
   emit(): void {
     const { f } = this;
-    const { blocks } = this.region;
-    const successors = blocks.map(successorsOf);
-    const shape = structure({ successors, entries: [0] });
+    const { blocks, successors, shape } = this.#prepare();
     shape.order.forEach((b, i) => (this.#position[b] = i));
     this.#flows = analyze(blocks, successors, shape.order, (from, to) => this.goesBack(from, to));
     // Where the budget is checked: the entry, loop headers, and every block that an edge goes back to.
@@ -202,6 +203,22 @@ class RegionEmitter {
     f.unreachable();
   }
 
+  /** The region's blocks, with its hot loops unrolled. */
+  #prepare(): { blocks: readonly Block[]; successors: readonly number[][]; shape: Structure } {
+    const { blocks, request } = this.region;
+    const successors = blocks.map(successorsOf);
+    const shape = structure({ successors, entries: [0] });
+    const { hotLoops = [] } = request;
+    const isHot = (header: number): boolean => hotLoops === "all" || hotLoops.includes(blocks[header]!.offset);
+    const loops = unrollable(blocks, shape);
+    for (const { header } of loops) if (!isHot(header)) this.#unrollable.add(header);
+    const hot = loops.filter(({ header }) => isHot(header));
+    if (hot.length === 0) return { blocks, successors, shape };
+    const unrolled = unroll(blocks, hot);
+    const edges = unrolled.map(successorsOf);
+    return { blocks: unrolled, successors: edges, shape: structure({ successors: edges, entries: [0] }) };
+  }
+
   groups(block: number): readonly (AccessGroup | undefined)[] {
     return this.#groups[block]!;
   }
@@ -217,6 +234,15 @@ class RegionEmitter {
   /** Instructions that a block and what follows it may retire before the next check. */
   longest(block: number): number {
     return this.#longest[block]!;
+  }
+
+  /** Out of line: leaves at the start of a block since the budget may not last. Where a slice ends is where time is spent. */
+  exhausted(block: number, offset: number, dirty: RegisterSet, words: number): Label {
+    return this.exit(offset, dirty, words, 0, () => {
+      if (!this.#unrollable.has(block)) return;
+      set(this.f, this.state, "hotHead", this.region.request.head);
+      set(this.f, this.state, "hotLoop", offset);
+    });
   }
 
   checks(block: number): boolean {
@@ -285,7 +311,7 @@ class BlockEmitter implements Semantics {
     const block = this.#block;
     if (region.checks(this.#number)) {
       f.branchIf(
-        region.exit(block.offset, this.#dirty, this.#words, 0),
+        region.exhausted(this.#number, block.offset, this.#dirty, this.#words),
         i32.ltS(budget, region.longest(this.#number)),
       );
     }

@@ -17,6 +17,8 @@ export interface RegionRequest {
   readonly privilege: number;
   /** Accesses share no TLB checks: see access-groups.ts. */
   readonly separateChecks?: boolean;
+  /** Offsets of loops that much time is spent in: see unroll.ts. */
+  readonly hotLoops?: readonly number[] | "all";
 }
 
 export type BlockEnd =

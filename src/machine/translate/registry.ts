@@ -51,6 +51,10 @@ const moduleBytesLimit = 64 << 20;
 const straddleLimit = 200;
 const straddleSlices = 16;
 
+/** A loop in which so many of some slices ended is hot: one that takes less of the time gains less than making it anew costs. */
+const hotSlices = 16;
+const hotWindow = 64;
+
 /** A module costs something of its own, so that few regions wait for company: for so many slices at most. */
 const batchMinimum = 16;
 const batchPatience = 6;
@@ -79,6 +83,10 @@ export class TranslationRegistry implements Translator {
   readonly #byHead = new Map<number, Installed>();
   readonly #byFrame = new Map<number, Set<Installed>>();
   readonly #freeSlots: number[] = [];
+  /** How many slices ended in a loop, by its region's head and its offset. */
+  readonly #samples = new Map<string, number>();
+  /** Heads of the regions that are being made anew. */
+  readonly #remaking = new Set<number>();
   #waiting: RegionRequest[] = [];
   #inFlight = 0;
   #patience = 0;
@@ -108,6 +116,7 @@ export class TranslationRegistry implements Translator {
       this.#state.setNumber("requests", 0);
     }
     this.#separate();
+    this.#sample();
     if (this.#isFull()) this.#startAgain();
     for (let batch = this.#port.receive(); batch !== undefined; batch = this.#port.receive()) {
       this.#inFlight--;
@@ -138,6 +147,8 @@ export class TranslationRegistry implements Translator {
     this.#headsTaken = 0;
     this.#liveBytes = 0;
     this.#known.clear();
+    this.#samples.clear();
+    this.#remaking.clear();
     this.#waiting.length = 0;
   }
 
@@ -147,11 +158,32 @@ export class TranslationRegistry implements Translator {
     if (this.#polls++ % straddleSlices === 0 || straddles >= straddleLimit) this.#state.setNumber("straddles", 0);
     if (straddles < straddleLimit) return;
     const region = this.#byHead.get(this.#state.number("straddlingHead"));
-    if (region === undefined || region.request.separateChecks) return;
-    this.#drop(region);
-    this.#hart.exports.flushJumps(this.#map.hart);
-    this.#known.add(region.request.head);
-    this.#waiting.push({ ...region.request, separateChecks: true });
+    if (region !== undefined && !region.request.separateChecks) this.#remake({ ...region.request, separateChecks: true });
+  }
+
+  /** A region is made anew with a loop unrolled in which many slices ended. */
+  #sample(): void {
+    if (this.#polls % hotWindow === 0) this.#samples.clear();
+    const head = this.#state.number("hotHead");
+    if (head === 0) return;
+    this.#state.setNumber("hotHead", 0);
+    const offset = this.#state.number("hotLoop") | 0;
+    const loop = `${head} ${offset}`;
+    const samples = (this.#samples.get(loop) ?? 0) + 1;
+    this.#samples.set(loop, samples);
+    if (samples !== hotSlices) return;
+    const region = this.#byHead.get(head);
+    if (region === undefined) return;
+    const { hotLoops = [] } = region.request;
+    if (hotLoops !== "all" && !hotLoops.includes(offset)) this.#remake({ ...region.request, hotLoops: [...hotLoops, offset] });
+  }
+
+  /** The region that there is stays in use until the new one is compiled. */
+  #remake(wanted: RegionRequest): void {
+    if (this.#remaking.has(wanted.head)) return;
+    this.#remaking.add(wanted.head);
+    this.#port.post([wanted]);
+    this.#inFlight++;
   }
 
   stats(): TranslationStatistics {
@@ -183,11 +215,20 @@ export class TranslationRegistry implements Translator {
     this.statistics.wasmBytes += bytes;
     this.#liveBytes += bytes;
     this.statistics.compileSeconds += seconds;
+    let replaced = false;
     regions.forEach((region, i) => {
+      const { head } = region.request;
+      this.#remaking.delete(head);
       if (!this.#isCurrent(region)) {
         this.statistics.stale++;
-        this.#known.delete(region.request.head);
+        if (!this.#byHead.has(head)) this.#known.delete(head);
         return;
+      }
+      const old = this.#byHead.get(head);
+      if (old !== undefined) {
+        this.#drop(old);
+        this.#known.add(head);
+        replaced = true;
       }
       const slot = this.#freeSlots.pop() ?? this.#hart.regions.grow(1);
       this.#hart.regions.set(slot, instance.exports[`r${i}`]);
@@ -195,6 +236,7 @@ export class TranslationRegistry implements Translator {
       this.statistics.regions++;
       this.statistics.regionInstructions += region.instructions;
     });
+    if (replaced) this.#hart.exports.flushJumps(this.#map.hart);
   }
 
   #isCurrent(region: CompiledRegion): boolean {

@@ -44,6 +44,8 @@
       (i64.store (;x[14];) (local.get $state) (local.get 13))
       (return (local.get 11) (local.get $budget))
       (unreachable))
+    (i32.store (;hotHead;) (local.get $state) (i32.const $head))
+    (i32.store (;hotLoop;) (local.get $state) (i32.const 0))
     (i64.store (;x[10];) (local.get $state) (local.get 6))
     (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
     (return (local.get $pc) (local.get $budget)))

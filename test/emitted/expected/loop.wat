@@ -47,6 +47,8 @@
       (i64.store (;x[14];) (local.get $state) (local.get 15))
       (return (local.get 14) (local.get $budget))
       (unreachable))
+    (i32.store (;hotHead;) (local.get $state) (i32.const $head))
+    (i32.store (;hotLoop;) (local.get $state) (i32.const 0))
     (i64.store (;x[10];) (local.get $state) (local.get 6))
     (i64.store (;x[12];) (local.get $state) (local.get 8))
     (i32.store (;interpretOne;) (local.get $state) (i32.const 1))

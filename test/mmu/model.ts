@@ -1,10 +1,12 @@
 /**
  * The manual's rules on physical memory protection and address translation, said as plainly as possible: no TLB, no shortcuts. Privileged
- * manual 3.7 (PMP), 12.3 to 12.7 (Sv39, Sv48, Sv57, Svnapot, Svpbmt, Svadu); CMO specification for the cache-block operations.
+ * manual 3.7 (PMP), 12.3 to 12.7 (Sv39, Sv48, Sv57, Svnapot, Svpbmt, Svadu); H extension (two-stage translation); CMO specification for the
+ * cache-block operations.
  */
 import { cause } from "#machine/csr-bits.ts";
 
-export type Kind = "execute" | "read" | "write";
+/** HLVX reads what may be executed. */
+export type Kind = "execute" | "read" | "write" | "readExecutable";
 export type Privilege = 0 | 1 | 3;
 
 /** The registers that the rules depend on. */
@@ -20,6 +22,31 @@ export interface Registers {
   /** menvcfg.PBMTE. */
   readonly pbmte: boolean;
   readonly pmp: readonly PmpEntry[];
+  readonly guest?: GuestRegisters;
+}
+
+/** What counts for accesses with V = 1. */
+export interface GuestRegisters {
+  /** V of the hart, mstatus.MPV, hstatus.SPVP. */
+  readonly v: boolean;
+  readonly mpv: boolean;
+  readonly spvp: 0 | 1;
+  readonly vsatp: bigint;
+  readonly hgatp: bigint;
+  /** vsstatus.SUM and MXR. */
+  readonly sum: boolean;
+  readonly mxr: boolean;
+  /** henvcfg.ADUE and PBMTE. */
+  readonly adue: boolean;
+  readonly pbmte: boolean;
+  /** The instruction is HLV, HLVX or HSV. */
+  readonly isVirtualMachineAccess?: boolean;
+}
+
+/** Who accesses. */
+export interface Accessor {
+  readonly privilege: Privilege;
+  readonly v: boolean;
 }
 
 export interface PmpEntry {
@@ -28,22 +55,58 @@ export interface PmpEntry {
   readonly address: bigint;
 }
 
+/** What a guest-page fault says beside: the guest physical address, and a pseudoinstruction if it is that of an entry of the guest's tables. */
+export interface GuestPage {
+  readonly physical: bigint;
+  readonly implicit: bigint;
+}
+
 export class Fault extends Error {
   override readonly cause: number;
   readonly value: bigint;
+  readonly guestPage: GuestPage | undefined;
 
-  constructor(number: number, value: bigint) {
+  constructor(number: number, value: bigint, guestPage?: GuestPage) {
     super(`cause ${number}, tval 0x${value.toString(16)}`);
     this.cause = number;
     this.value = value;
+    this.guestPage = guestPage;
   }
 }
 
-const accessFault = { execute: cause.instructionAccess, read: cause.loadAccess, write: cause.storeAccess };
-const pageFault = { execute: cause.instructionPage, read: cause.loadPage, write: cause.storePage };
+const accessFault = { execute: cause.instructionAccess, read: cause.loadAccess, write: cause.storeAccess, readExecutable: cause.loadAccess };
+const pageFault = { execute: cause.instructionPage, read: cause.loadPage, write: cause.storePage, readExecutable: cause.loadPage };
+const guestPageFault = {
+  execute: cause.instructionGuestPage, read: cause.loadGuestPage, write: cause.storeGuestPage, readExecutable: cause.loadGuestPage,
+};
+
+/** One stage of translation. */
+interface Stage {
+  /** satp, vsatp or hgatp. */
+  readonly root: bigint;
+  /** Sv39x4 and its like: two more bits. */
+  readonly widened: boolean;
+  readonly privilege: Privilege;
+  readonly sum: boolean;
+  readonly mxr: boolean;
+  readonly adue: boolean;
+  readonly pbmte: boolean;
+  /** Where an entry is, from its address in this stage's space. */
+  readonly place: (entry: bigint, kind: "read" | "write") => bigint;
+  readonly pageFault: () => Fault;
+  readonly accessFault: () => Fault;
+}
 
 const bit = (value: bigint, position: number): boolean => ((value >> BigInt(position)) & 1n) === 1n;
 const field = (value: bigint, high: number, low: number): bigint => (value >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n);
+
+const modeOf = (root: bigint): number => Number(field(root, 63, 60));
+
+/** Physical addresses have 56 bits. */
+function unpaged(address: bigint, refuse: () => Fault): bigint {
+  if (address >> 56n !== 0n) throw refuse();
+  return address;
+}
 
 const pageSize = 4096n;
 
@@ -73,42 +136,87 @@ export class MemoryModel {
       if (range.first > physical || range.last < last) return false;
       const { config } = pmp[i]!;
       if (privilege === 3 && !(config & 0x80)) return true;
-      return (config & { read: 1, write: 2, execute: 4 }[kind]) !== 0;
+      const wanted = { read: 1, write: 2, execute: 4, readExecutable: 5 }[kind];
+      return (config & wanted) === wanted;
     }
     return privilege === 3;
   }
 
-  effectivePrivilege({ privilege, mprv, mpp }: Registers, kind: Kind): Privilege {
-    return mprv && kind !== "execute" ? mpp : privilege;
+  accessor({ privilege, mprv, mpp, guest }: Registers, kind: Kind): Accessor {
+    if (kind === "execute") return { privilege, v: guest?.v ?? false };
+    if (guest?.isVirtualMachineAccess) return { privilege: guest.spvp, v: true };
+    return mprv ? { privilege: mpp, v: mpp !== 3 && (guest?.mpv ?? false) } : { privilege, v: guest?.v ?? false };
   }
 
-  /** Physical address of a byte, by 12.3.2 step by step; throws a Fault. Sets A and D where the hart does that. PMP for the byte is the caller's. */
+  /** Physical address of a byte; throws a Fault. Sets A and D where the hart does that. PMP for the byte is the caller's. */
   translate(registers: Registers, virtual: bigint, kind: Kind): bigint {
-    const privilege = this.effectivePrivilege(registers, kind);
-    const mode = Number(field(registers.satp, 63, 60));
-    if (privilege === 3 || mode === 0) {
-      if (virtual >> 56n !== 0n) throw new Fault(accessFault[kind], virtual);
-      return virtual;
+    const { privilege, v } = this.accessor(registers, kind);
+    const stage = {
+      widened: false,
+      privilege,
+      pageFault: () => new Fault(pageFault[kind], virtual),
+      accessFault: () => new Fault(accessFault[kind], virtual),
+    };
+    if (!v) {
+      if (privilege === 3 || modeOf(registers.satp) === 0) return unpaged(virtual, stage.accessFault);
+      const { satp: root, sum, mxr, adue, pbmte } = registers;
+      return this.#walk(registers, { ...stage, root, sum, mxr, adue, pbmte, place: (entry) => entry }, virtual, kind);
     }
-    const levels = { 8: 3, 9: 4, 10: 5 }[mode]!;
-    const width = 12 + 9 * levels;
-    if (BigInt.asUintN(64, BigInt.asIntN(width, virtual)) !== virtual) throw new Fault(pageFault[kind], virtual);
+    const guest = registers.guest!;
+    const guestPhysical = (address: bigint, wanted: Kind, implicit: bigint): bigint => {
+      if (modeOf(guest.hgatp) === 0) return unpaged(address, stage.accessFault);
+      const { adue, pbmte } = registers;
+      const second = {
+        ...stage,
+        root: guest.hgatp,
+        widened: true,
+        privilege: 0 as const,
+        sum: false,
+        mxr: registers.mxr && implicit === 0n,
+        adue,
+        pbmte,
+        place: (entry: bigint) => entry,
+        pageFault: () => new Fault(guestPageFault[kind], virtual, { physical: address, implicit }),
+      };
+      return this.#walk(registers, second, address, wanted);
+    };
+    if (modeOf(guest.vsatp) === 0) return guestPhysical(virtual, kind, 0n);
+    const first = {
+      ...stage,
+      root: guest.vsatp,
+      sum: guest.sum,
+      mxr: guest.mxr || registers.mxr,
+      adue: guest.adue && registers.adue,
+      pbmte: guest.pbmte && registers.pbmte,
+      place: (entry: bigint, what: "read" | "write") => guestPhysical(entry, what, what === "read" ? 0x3000n : 0x3020n),
+    };
+    return guestPhysical(this.#walk(registers, first, virtual, kind), kind, 0n);
+  }
+
+  /** 12.3.2 step by step. */
+  #walk(registers: Registers, stage: Stage, virtual: bigint, kind: Kind): bigint {
+    const levels = modeOf(stage.root) - 5;
+    const width = 12 + 9 * levels + (stage.widened ? 2 : 0);
+    const extended = stage.widened ? BigInt.asUintN(width, virtual) : BigInt.asUintN(64, BigInt.asIntN(width, virtual));
+    if (extended !== virtual) throw stage.pageFault();
 
     // Steps 1 and 2.
-    let table = field(registers.satp, 43, 0) * pageSize;
+    let table = field(stage.root, 43, 0) * pageSize;
     let level = levels - 1;
     for (;;) {
-      const index = field(virtual, 12 + 9 * level + 8, 12 + 9 * level);
-      const address = table + index * 8n;
-      if (!this.isRam(address)) throw new Fault(accessFault[kind], virtual);
-      if (!this.isAllowed(registers, address, 8, "read", 1)) throw new Fault(accessFault[kind], virtual);
+      const isRoot = level === levels - 1;
+      const index = field(virtual, 12 + 9 * level + (stage.widened && isRoot ? 10 : 8), 12 + 9 * level);
+      const entry = table + index * 8n;
+      const address = stage.place(entry, "read");
+      if (!this.isRam(address)) throw stage.accessFault();
+      if (!this.isAllowed(registers, address, 8, "read", 1)) throw stage.accessFault();
       const pte = this.ram.getBigUint64(this.offset(address), true);
       const [v, r, w, x, u, , a, d] = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => bit(pte, i));
       const ppn = field(pte, 53, 10);
       const n = bit(pte, 63);
       const pbmt = field(pte, 62, 61);
       const fail = (): never => {
-        throw new Fault(pageFault[kind], virtual);
+        throw stage.pageFault();
       };
       // Step 3, and what is reserved.
       if (!v || (!r && w) || field(pte, 60, 54) !== 0n) fail();
@@ -120,21 +228,24 @@ export class MemoryModel {
         table = ppn * pageSize;
         continue;
       }
-      if (pbmt !== 0n && (!registers.pbmte || pbmt === 3n)) fail();
+      if (pbmt !== 0n && (!stage.pbmte || pbmt === 3n)) fail();
       if (n && (level !== 0 || field(ppn, 3, 0) !== 8n)) fail();
       // Step 6 of the manual: a superpage is aligned to its size.
       const offsetBits = n ? 16 : 12 + 9 * level;
       if (!n && field(ppn * pageSize, offsetBits - 1, 0) !== 0n) fail();
       // Step 5: permissions.
-      const allowed = kind === "read" ? r || (registers.mxr && x) : kind === "write" ? w : x;
+      const allowed = kind === "read" ? r || (stage.mxr && x) : kind === "write" ? w : x;
       if (!allowed) fail();
-      if (privilege === 0 && !u) fail();
-      if (privilege === 1 && u && (kind === "execute" || !registers.sum)) fail();
+      if (stage.privilege === 0 && !u) fail();
+      if (stage.privilege === 1 && u && (kind === "execute" || !stage.sum)) fail();
       // Step 7: A and D.
       if (!a || (kind === "write" && !d)) {
-        if (!registers.adue) fail();
-        if (!this.isAllowed(registers, address, 8, "write", 1)) throw new Fault(accessFault[kind], virtual);
-        this.ram.setBigUint64(this.offset(address), pte | 0x40n | (kind === "write" ? 0x80n : 0n), true);
+        if (!stage.adue) fail();
+        stage.place(entry, "write");
+        if (!this.isAllowed(registers, address, 8, "write", 1)) throw stage.accessFault();
+        // What stands there may have changed: the second stage may have set bits of its own entry at this place.
+        const now = this.ram.getBigUint64(this.offset(address), true);
+        this.ram.setBigUint64(this.offset(address), now | 0x40n | (kind === "write" ? 0x80n : 0n), true);
       }
       // Step 8.
       const offset = field(virtual, offsetBits - 1, 0);
@@ -145,7 +256,7 @@ export class MemoryModel {
   /** An access within one page: where it goes, or a Fault for its first byte. */
   place(registers: Registers, virtual: bigint, size: number, kind: Kind): bigint {
     const physical = this.translate(registers, virtual, kind);
-    if (!this.isAllowed(registers, physical, size, kind, this.effectivePrivilege(registers, kind))) {
+    if (!this.isAllowed(registers, physical, size, kind, this.accessor(registers, kind).privilege)) {
       throw new Fault(accessFault[kind], virtual);
     }
     return physical;

@@ -1,6 +1,6 @@
 /** What an access does, by the model. */
 import { cause } from "#machine/csr-bits.ts";
-import { Fault, MemoryModel, type Registers } from "./model.ts";
+import { Fault, MemoryModel, type GuestPage, type Kind, type Registers } from "./model.ts";
 import { codePhysical, device, isLui } from "./scene.ts";
 import type { Use } from "./steps.ts";
 
@@ -10,9 +10,17 @@ export interface DeviceWrite {
   readonly value: bigint;
 }
 
+/** What a trap into machine mode says beside cause and tval, where V is 1 or the access was as if. */
+export interface SecondValues {
+  readonly mtval2: bigint;
+  readonly mtinst: bigint;
+  readonly mpv: bigint;
+  readonly gva: bigint;
+}
+
 /** A trap, or the value that a2 (after a fetch: t0) gets. */
 export type Outcome =
-  | { readonly trap: number; readonly value: bigint }
+  | { readonly trap: number; readonly value: bigint; readonly guestPage?: GuestPage | undefined; readonly second?: SecondValues }
   | { readonly result: bigint | undefined; readonly device: readonly DeviceWrite[]; readonly wroteTo?: bigint };
 
 /** Device registers read as their own addresses' low bytes. */
@@ -21,6 +29,8 @@ export function deviceValue(address: number, size: number): bigint {
   for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt((address + i) & 0xff);
   return value;
 }
+
+const trapOf = ({ cause: trap, value, guestPage }: Fault): Outcome => ({ trap, value, guestPage });
 
 const isDevice = (physical: bigint, size: number): boolean =>
   physical >= BigInt(device.base) && physical + BigInt(size) <= BigInt(device.base + device.size);
@@ -34,10 +44,12 @@ export class Subject {
 
   /** Undefined if it would execute something that the test can't predict. `conditionalFailed` is what SC answered, which is the hart's choice. */
   access(registers: Registers, use: Use, address: bigint, data: bigint): Outcome | undefined {
+    const asGuest = "hypervisor" in use && use.hypervisor && registers.guest;
+    const effective = asGuest ? { ...registers, guest: { ...asGuest, isVirtualMachineAccess: true } } : registers;
     try {
-      return this.#access(registers, use, address, data);
+      return this.#access(effective, use, address, data);
     } catch (error) {
-      if (error instanceof Fault) return { trap: error.cause, value: error.value };
+      if (error instanceof Fault) return trapOf(error);
       throw error;
     }
   }
@@ -53,7 +65,7 @@ export class Subject {
         return isLui(word) ? { result: BigInt.asUintN(64, BigInt(word & ~0xfff)), device: [] } : undefined;
       }
       case "load": {
-        const value = this.#load(registers, address, use.size);
+        const value = this.#load(registers, address, use.size, use.executable ? "readExecutable" : "read");
         return { result: BigInt.asUintN(64, use.signed ? BigInt.asIntN(8 * use.size, value) : value), device: [] };
       }
       case "store": {
@@ -83,8 +95,10 @@ export class Subject {
           physical = memory.place(registers, block, 64, kind);
         } catch (error) {
           if (!(error instanceof Fault)) throw error;
-          const isPage = error.cause === cause.loadPage || error.cause === cause.storePage;
-          throw new Fault(isPage ? cause.storePage : cause.storeAccess, address);
+          const asStore: Record<number, number> = {
+            [cause.loadPage]: cause.storePage, [cause.loadAccess]: cause.storeAccess, [cause.loadGuestPage]: cause.storeGuestPage,
+          };
+          throw new Fault(asStore[error.cause] ?? error.cause, address, error.guestPage);
         }
         if (use.kind === "manage") return { result: undefined, device: [] };
         if (!memory.isRam(physical)) throw new Fault(cause.storeAccess, address);
@@ -108,21 +122,21 @@ export class Subject {
       this.fetchHalf(registers, pc + 2n);
       return undefined;
     } catch (error) {
-      if (error instanceof Fault) return { trap: error.cause, value: error.value };
+      if (error instanceof Fault) return trapOf(error);
       throw error;
     }
   }
 
-  #load(registers: Registers, address: bigint, size: number): bigint {
-    if (!crossesPage(address, size)) return this.#loadPart(registers, address, size);
+  #load(registers: Registers, address: bigint, size: number, kind: Kind): bigint {
+    if (!crossesPage(address, size)) return this.#loadPart(registers, address, size, kind);
     // What crosses a page is read by bytes.
     let value = 0n;
-    for (let i = 0; i < size; i++) value |= this.#loadPart(registers, BigInt.asUintN(64, address + BigInt(i)), 1) << BigInt(8 * i);
+    for (let i = 0; i < size; i++) value |= this.#loadPart(registers, BigInt.asUintN(64, address + BigInt(i)), 1, kind) << BigInt(8 * i);
     return value;
   }
 
-  #loadPart(registers: Registers, address: bigint, size: number): bigint {
-    const physical = this.#memory.place(registers, address, size, "read");
+  #loadPart(registers: Registers, address: bigint, size: number, kind: Kind): bigint {
+    const physical = this.#memory.place(registers, address, size, kind);
     if (this.#memory.isRam(physical)) return this.#read(physical, size);
     if (!isDevice(physical, size) || physical % BigInt(size) !== 0n) throw new Fault(cause.loadAccess, address);
     return deviceValue(Number(physical), size);
@@ -169,3 +183,14 @@ export class Subject {
 export const crossesPage = (address: bigint, size: number): boolean => Number(address & 4095n) + size > 4096;
 
 export const isTableOrCode = (physical: bigint): boolean => physical - BigInt(codePhysical) < 100n * 4096n;
+
+const show = (outcome: Outcome): string =>
+  "trap" in outcome
+    ? `trap ${outcome.trap}, tval 0x${outcome.value.toString(16)}${Object.entries(outcome.second ?? {}).map(([name, value]) => `, ${name} 0x${value.toString(16)}`).join("")}`
+    : `result ${outcome.result?.toString(16)}, device ${outcome.device.map(({ address, size, value }) => `${address.toString(16)}/${size}=${value.toString(16)}`).join(" ") || "untouched"}`;
+
+/** What differs, or undefined. */
+export function same(given: Outcome, expected: Outcome): string | undefined {
+  const [ours, wanted] = [show(given), show(expected)];
+  return ours === wanted ? undefined : `${ours}; the model: ${wanted}`;
+}

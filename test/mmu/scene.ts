@@ -9,7 +9,7 @@ export const codePhysical = ramBase;
 /** Device registers that answer; elsewhere outside of memory nothing does. */
 export const device = { base: 0x10000000, size: 0x1000 } as const;
 
-const frames = ramSize / 4096;
+export const frames = ramSize / 4096;
 const tableFrames = 100;
 
 export interface AddressSpace {
@@ -59,8 +59,7 @@ export const isLui = (word: number): boolean => (word & 0xfff) === luiLow;
 export function buildScene(random: Random): Scene {
   const ram = new Uint8Array(ramSize);
   fill(ram);
-  const hotFrames = Array.from({ length: 6 }, () => random.below(frames));
-  const hotOffsets = Array.from({ length: 5 }, () => random.pick([0, 4, 0x800, 0xff8, 0xffc, random.below(1024) * 4]));
+  const { hotFrames, hotOffsets } = hotPlaces(random);
   const builder = new Builder(ram, hotFrames, random);
   const asids = random.pick([[1, 9], [1, 2], [0, 1], [0xffff, 0x7fff]] as const);
   const modes = [0, 8, 8, 8, 9, 9, 10] as const;
@@ -71,13 +70,22 @@ export function buildScene(random: Random): Scene {
   return { ram, spaces, pmp: pmpEntries(hotFrames, hotOffsets, random), hotFrames, hotOffsets };
 }
 
-class Builder {
+export function hotPlaces(random: Random): Pick<Scene, "hotFrames" | "hotOffsets"> {
+  return {
+    hotFrames: Array.from({ length: 6 }, () => random.below(frames)),
+    hotOffsets: Array.from({ length: 5 }, () => random.pick([0, 4, 0x800, 0xff8, 0xffc, random.below(1024) * 4])),
+  };
+}
+
+export class Builder {
   readonly #view: DataView;
   readonly #hotFrames: readonly number[];
   readonly #random: Random;
+  readonly #tableLimit: number;
   #nextTable = 1;
 
-  constructor(ram: Uint8Array<ArrayBuffer>, hotFrames: readonly number[], random: Random) {
+  constructor(ram: Uint8Array<ArrayBuffer>, hotFrames: readonly number[], random: Random, tableLimit = tableFrames) {
+    this.#tableLimit = tableLimit;
     this.#view = new DataView(ram.buffer);
     this.#hotFrames = hotFrames;
     this.#random = random;
@@ -161,7 +169,7 @@ class Builder {
         if (next < ramBase || next >= ramBase + ramSize) return undefined;
         table = next;
       } else {
-        if (this.#nextTable >= tableFrames) return undefined;
+        if (this.#nextTable >= this.#tableLimit) return undefined;
         table = this.#table();
         this.#view.setBigUint64(entry - ramBase, pteOf(table, 1) | this.#flaw(), true);
       }
@@ -178,7 +186,7 @@ function canonical(virtual: bigint, levels: number): bigint {
   return BigInt.asUintN(64, BigInt.asIntN(12 + 9 * levels, virtual));
 }
 
-const pteOf = (physical: number, flags: number): bigint => (BigInt(physical / 4096) << 10n) | BigInt(flags);
+export const pteOf = (physical: number, flags: number): bigint => (BigInt(physical / 4096) << 10n) | BigInt(flags);
 
 /** The G bit. */
 export const global = 0x20n;
@@ -212,7 +220,7 @@ function physicalPage(level: number, hotFrames: readonly number[], random: Rando
 }
 
 /** The first entry gives everyone the code; behind it come up to six random ones; mostly, the last allows everything. */
-function pmpEntries(hotFrames: readonly number[], hotOffsets: readonly number[], random: Random): PmpEntry[] {
+export function pmpEntries(hotFrames: readonly number[], hotOffsets: readonly number[], random: Random): PmpEntry[] {
   const entries: PmpEntry[] = [{ config: 0x1f, address: BigInt(codePhysical >>> 2) | 0x1ffn }];
   const count = random.pick([0, 0, 1, 2, 3, 6]);
   for (let i = 0; i < count; i++) entries.push(randomPmpEntry(hotFrames, hotOffsets, random));
@@ -277,4 +285,11 @@ export function randomRegisters({ mode, asid, root }: AddressSpace, pmp: readonl
     pbmte: random.oneIn(2),
     pmp,
   };
+}
+
+/** Where two memories differ first. */
+export function firstDifference(expected: Uint8Array, given: Uint8Array): string {
+  const at = expected.findIndex((byte, i) => byte !== given[i]);
+  const bytes = (memory: Uint8Array): string => Buffer.from(memory.subarray(at & ~7, (at & ~7) + 8)).toString("hex");
+  return `memory at 0x${(ramBase + (at & ~7)).toString(16)} is ${bytes(given)}; the model: ${bytes(expected)}`;
 }

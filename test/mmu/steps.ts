@@ -5,7 +5,14 @@ import { global, randomAddress, randomLeaf, randomRegisters, type AddressSpace, 
 
 /** How an instruction uses the address in a0. Data is in a1, the result in a2. */
 export type Use =
-  | { readonly kind: "load" | "store" | "atomic" | "reserve" | "conditional"; readonly size: number; readonly signed?: boolean }
+  | {
+      readonly kind: "load" | "store" | "atomic" | "reserve" | "conditional";
+      readonly size: number;
+      readonly signed?: boolean;
+      /** HLV, HLVX, HSV; HLVX reads what may be executed. */
+      readonly hypervisor?: boolean;
+      readonly executable?: boolean;
+    }
   | { readonly kind: "zero" | "manage" | "fetch" };
 
 export const uses: Readonly<Record<string, Use>> = {
@@ -32,6 +39,23 @@ export const uses: Readonly<Record<string, Use>> = {
   "cbo.inval (a0)": { kind: "manage" },
   /** A jump to a0. */
   fetch: { kind: "fetch" },
+};
+
+/** Those of a hypervisor, which are its guest's accesses. */
+export const hypervisorUses: Readonly<Record<string, Use>> = {
+  "hlv.b a2, (a0)": { kind: "load", size: 1, signed: true, hypervisor: true },
+  "hlv.bu a2, (a0)": { kind: "load", size: 1, hypervisor: true },
+  "hlv.h a2, (a0)": { kind: "load", size: 2, signed: true, hypervisor: true },
+  "hlv.hu a2, (a0)": { kind: "load", size: 2, hypervisor: true },
+  "hlvx.hu a2, (a0)": { kind: "load", size: 2, hypervisor: true, executable: true },
+  "hlv.w a2, (a0)": { kind: "load", size: 4, signed: true, hypervisor: true },
+  "hlv.wu a2, (a0)": { kind: "load", size: 4, hypervisor: true },
+  "hlvx.wu a2, (a0)": { kind: "load", size: 4, hypervisor: true, executable: true },
+  "hlv.d a2, (a0)": { kind: "load", size: 8, hypervisor: true },
+  "hsv.b a1, (a0)": { kind: "store", size: 1, hypervisor: true },
+  "hsv.h a1, (a0)": { kind: "store", size: 2, hypervisor: true },
+  "hsv.w a1, (a0)": { kind: "store", size: 4, hypervisor: true },
+  "hsv.d a1, (a0)": { kind: "store", size: 8, hypervisor: true },
 };
 
 export interface AccessStep {

@@ -5,116 +5,13 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { cases, seed } from "../kit/effort.ts";
-import { TestHart } from "../kit/hart.ts";
 import { Random } from "../kit/random.ts";
 import { shrink } from "../kit/shrink.ts";
+import { codeOffset, codeSource, Machine } from "./machine.ts";
 import { MemoryModel } from "./model.ts";
-import { deviceValue, isTableOrCode, Subject, type DeviceWrite, type Outcome } from "./outcome.ts";
-import { buildScene, codePhysical, device, ramBase, ramSize, type Scene } from "./scene.ts";
+import { isTableOrCode, same, Subject } from "./outcome.ts";
+import { buildScene, codePhysical, firstDifference, ramBase, type Scene } from "./scene.ts";
 import { randomSteps, uses, type AccessStep, type EditStep, type Step } from "./steps.ts";
-
-/** The code page: a handler that goes nowhere, then all instructions that the test uses, each at its place. */
-const texts = [
-  "j .",
-  "csrw mstatus, a1",
-  "csrw satp, a1",
-  "csrw menvcfg, a1",
-  "sfence.vma zero, zero",
-  "sfence.vma a0, zero",
-  "sfence.vma zero, a1",
-  "sfence.vma a0, a1",
-  ...Object.keys(uses).filter((text) => text !== "fetch"),
-];
-const codeSource = texts.join("\n");
-const codeOffset = (text: string): bigint => BigInt(texts.indexOf(text) * 4);
-
-const A0 = 10;
-const A1 = 11;
-const A2 = 12;
-const T0 = 5;
-const untouched = 0x5a5a5a5a5a5a5a5an;
-
-class Machine {
-  readonly hart: TestHart;
-  readonly writes: DeviceWrite[] = [];
-
-  constructor() {
-    const inDevice = (address: number, size: number): boolean => address >= device.base && address + size <= device.base + device.size;
-    this.hart = new TestHart({
-      ramSize,
-      // Few, so that they are thrown away now and then.
-      predecodedPages: 24,
-      host: {
-        mmioRead: (_state, address, size) => {
-          if (!inDevice(address >>> 0, size)) return 1;
-          this.hart.state.set("mmioValue", deviceValue(address, size));
-          return 0;
-        },
-        mmioWrite: (_state, address, size) => {
-          if (!inDevice(address >>> 0, size)) return 1;
-          this.writes.push({ address, size, value: BigInt.asUintN(8 * size, this.hart.get("mmioValue")) });
-          return 0;
-        },
-      },
-    });
-  }
-
-  prepare(scene: Scene): void {
-    const { hart } = this;
-    hart.reset();
-    hart.load(ramBase, scene.ram);
-    hart.program(codeSource, codePhysical);
-    scene.pmp.forEach(({ config, address }, i) => {
-      hart.state.set("pmpaddr", address, i);
-      const half = i >> 3;
-      hart.state.set("pmpcfg", hart.get("pmpcfg", half) | (BigInt(config) << BigInt(8 * (i & 7))), half);
-    });
-    hart.state.set("mtvec", BigInt(codePhysical));
-    hart.state.set("senvcfg", 0xf0n);
-    hart.settle();
-  }
-
-  /** One instruction in machine mode. */
-  step(text: string, a1 = 0n, a0 = 0n): void {
-    const { state, instance, map } = this.hart;
-    state.set("privilege", 3);
-    instance.exports.selectBank(map.hart);
-    state.set("x", a0, A0);
-    state.set("x", a1, A1);
-    state.set("pc", BigInt(codePhysical) + codeOffset(text));
-    this.hart.run(1);
-  }
-
-  /** One instruction of the test; what became of it. */
-  access({ text, registers, address, data }: AccessStep, pc: bigint): Outcome {
-    const { hart } = this;
-    const { privilege, sum, mxr, mprv, mpp, satp, adue, pbmte } = registers;
-    this.step("csrw satp, a1", satp);
-    const environment = (BigInt(adue) << 61n) | (BigInt(pbmte) << 62n) | 0xf0n;
-    if (environment !== hart.get("menvcfg")) this.step("csrw menvcfg, a1", environment);
-    const below = privilege === 3 ? mpp : privilege;
-    const status = (BigInt(below) << 11n) | (BigInt(mprv) << 17n) | (BigInt(sum) << 18n) | (BigInt(mxr) << 19n);
-    this.step("csrw mstatus, a1", status);
-    // Not by MRET: the hart fetches ahead of its budget, and would take that trap at once.
-    hart.state.set("privilege", privilege);
-    hart.instance.exports.selectBank(hart.map.hart);
-    this.writes.length = 0;
-    const result = text === "fetch" ? T0 : A2;
-    for (const [register, value] of [[A0, address], [A1, data], [result, untouched]] as const) hart.state.set("x", value, register);
-    hart.state.set("mcause", untouched);
-    hart.state.set("pc", pc);
-    hart.run(1);
-    const trap = hart.get("mcause");
-    if (trap !== untouched) {
-      assert.equal(hart.get("mepc"), pc, "mepc");
-      assert.equal(hart.get("privilege"), 3n);
-      // The handler is in machine mode, with what it is allowed there.
-      return { trap: Number(trap), value: hart.get("mtval") };
-    }
-    const value = hart.x(result);
-    return { result: value === untouched ? undefined : value, device: [...this.writes] };
-  }
-}
 
 const machine = new Machine();
 
@@ -174,22 +71,6 @@ function compareAccess({ spaces }: Scene, step: AccessStep, memory: MemoryModel,
     machine.step("sfence.vma zero, zero");
   }
   return undefined;
-}
-
-const show = (outcome: Outcome): string =>
-  "trap" in outcome
-    ? `trap ${outcome.trap}, tval 0x${outcome.value.toString(16)}`
-    : `result ${outcome.result?.toString(16)}, device ${outcome.device.map(({ address, size, value }) => `${address.toString(16)}/${size}=${value.toString(16)}`).join(" ") || "untouched"}`;
-
-function same(given: Outcome, expected: Outcome): string | undefined {
-  const [ours, wanted] = [show(given), show(expected)];
-  return ours === wanted ? undefined : `${ours}; the model: ${wanted}`;
-}
-
-function firstDifference(expected: Uint8Array, given: Uint8Array): string {
-  const at = expected.findIndex((byte, i) => byte !== given[i]);
-  const bytes = (memory: Uint8Array): string => Buffer.from(memory.subarray(at & ~7, (at & ~7) + 8)).toString("hex");
-  return `memory at 0x${(ramBase + (at & ~7)).toString(16)} is ${bytes(given)}; the model: ${bytes(expected)}`;
 }
 
 function describe({ spaces }: Scene, { text, registers, address, space }: AccessStep): string {

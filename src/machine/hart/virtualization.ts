@@ -3,7 +3,7 @@
  * act for a guest, and those of HLV and its like.
  */
 import { call, conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
-import { alwaysDelegated, cause, hypervisorStatus, privilege, sstatusMask, status, virtualBit } from "../csr-bits.ts";
+import { alwaysDelegated, cause, hypervisorStatus, privilege, sstatusMask, status } from "../csr-bits.ts";
 import type { FieldName } from "../layout.ts";
 import { previousPrivilege } from "./address-translation.ts";
 import { ExitReason } from "./exit-reason.ts";
@@ -147,7 +147,7 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
     f.if(i32.and(i32.eq(current, privilege.machine), isException(accesses)), () => {
       const mstatus = f.let(state.get("mstatus"));
       f.if(bits(mstatus, status.mprv, 1), () =>
-        f.set(asGuest, i32.shrU(i32.and(previousPrivilege(f, mstatus), virtualBit), 2)),
+        f.set(asGuest, i32.or(asGuest, i32.shrU(previousPrivilege(f, mstatus), 2))),
       );
     });
     const hasGuestAddress = f.let(i32.and(asGuest, isException(addressing)));

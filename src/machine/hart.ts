@@ -6,10 +6,16 @@ import { layout, type FieldName, type MemoryMap } from "./layout.ts";
 
 /** A hart's named state, read and written from TypeScript while the hart stands still. */
 export class HartState {
-  readonly #view: DataView;
-  readonly #base: number;
+  #view: DataView;
+  #base: number;
 
-  constructor(memory: WebAssembly.Memory, base: number) {
+  constructor(memory: { readonly buffer: ArrayBufferLike }, base: number) {
+    this.#view = new DataView(memory.buffer);
+    this.#base = base;
+  }
+
+  /** It is kept elsewhere from now on: a virtual hart's goes into the hart that executes it, and back. */
+  place(memory: { readonly buffer: ArrayBufferLike }, base: number): void {
     this.#view = new DataView(memory.buffer);
     this.#base = base;
   }
@@ -38,6 +44,22 @@ export class HartState {
   counter(name: FieldName, index = 0): number {
     const at = this.#base + layout[name].offset + index * 8;
     return this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 2 ** 32;
+  }
+
+  /** The upper half of a 64-bit field. */
+  high(name: FieldName, index = 0): number {
+    return this.#view.getUint32(this.#base + layout[name].offset + index * 8 + 4, true);
+  }
+
+  /** The lower half of an element of a field of 64-bit ones, as `number` is of a field. */
+  low(name: FieldName, index: number): number {
+    return this.#view.getUint32(this.#base + layout[name].offset + index * 8, true);
+  }
+
+  setHalves(name: FieldName, index: number, low: number, high: number): void {
+    const at = this.#base + layout[name].offset + index * 8;
+    this.#view.setUint32(at, low, true);
+    this.#view.setUint32(at + 4, high, true);
   }
 
   setNumber(name: FieldName, value: number): void {

@@ -291,6 +291,9 @@ export const frameFlags = {
   store: 256,
 } as const;
 
+/** Bytes from the start of a hart's state that hold what is architectural: these make a virtual hart. */
+export const architecturalSize = (): number => layout.bank.offset;
+
 export interface MemoryMap {
   /** Physical address of the first byte of memory. */
   readonly ramBase: number;
@@ -328,16 +331,25 @@ const regionBytes = 8 << 20;
 
 const ramBase = 0x80000000;
 
-export function memoryMap(ramSize: number, options: { predecodedPages?: number } = {}): MemoryMap {
+export interface MapOptions {
+  /** Harts that share the memory, and which of them this map is for; one, and it, if absent. */
+  readonly harts?: number;
+  readonly hart?: number;
+  /** Room for decoded pages, of each hart. */
+  readonly predecodedPages?: number;
+}
+
+/**
+ * Where a hart finds things: what is its own comes first, hart after hart, and then memory, which is common to all.
+ */
+export function memoryMap(ramSize: number, { harts = 1, hart = 0, predecodedPages = 4096 }: MapOptions = {}): MemoryMap {
   let next = 0x10000;
   const take = (bytes: number, alignment = 4096): number => {
     const at = Math.ceil(next / alignment) * alignment;
     next = at + bytes;
     return at;
   };
-  const map = {
-    ramBase,
-    ramSize,
+  const ownParts = () => ({
     csrIndex: take(8192),
     hart: take(hartStateSize),
     banks: take(bank.size * bank.count, 65536),
@@ -346,10 +358,11 @@ export function memoryMap(ramSize: number, options: { predecodedPages?: number }
     edges: take(edge.count * edge.size),
     heads: take(headCount * 8),
     regions: take(regionBytes),
-    predecode: take(predecoded.size * (options.predecodedPages ?? 4096)),
+    predecode: take(predecoded.size * predecodedPages),
     predecodeEnd: next,
     frames: take((ramSize / 4096) * frame.size),
-    ram: take(ramSize, 65536),
-  };
+  });
+  const own = Array.from({ length: harts }, ownParts)[hart]!;
+  const map = { ramBase, ramSize, ...own, ram: take(ramSize, 65536) };
   return { ...map, pages: Math.ceil(next / 65536) };
 }

@@ -2,6 +2,7 @@
 import { HostelryError } from "#base/errors.ts";
 import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
 import { instantiateHart, HartState, type HartInstance } from "./hart.ts";
+import { ExitReason } from "./hart/exit-reason.ts";
 import type { HartProgramOptions } from "./hart/hart-program.ts";
 import { frame, layout, memoryMap, type MemoryMap } from "./layout.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
@@ -15,6 +16,8 @@ export interface Guest {
   mmioWrite(address: number, size: number, low: number, high: number): boolean;
   /** Ticks of its clock. */
   ticks(): number;
+  /** What a monitor is there for has happened: see `monitored` in the hart's state. Returns whether the guest is to go on at once. */
+  exit?(): boolean;
 }
 
 export class Processor {
@@ -60,7 +63,8 @@ export class Processor {
     hart.exports.updateTimer(map.hart);
     const before = performance.now();
     const counted = this.#tiers.begin(state, this.instret);
-    const reason = hart.exports.run(map.hart);
+    let reason = hart.exports.run(map.hart);
+    while (reason === ExitReason.exit && guest.exit!()) reason = hart.exports.run(map.hart);
     const seconds = (performance.now() - before) / 1000;
     state.addNumber("instretTarget", -state.number("budget"));
     state.setNumber("budget", 0);

@@ -1,7 +1,7 @@
 /** The board: the devices of QEMU's `virt` around a computer, wired up, and started as its firmware would. */
 import { HostelryError } from "#base/errors.ts";
 import { Aclint } from "#devices/aclint.ts";
-import { gather, readableViews } from "#devices/dma.ts";
+import { gather, readableViews, scatter, writableViews } from "#devices/dma.ts";
 import { Htif } from "#devices/htif.ts";
 import { GoldfishRtc } from "#devices/goldfish-rtc.ts";
 import { Plic } from "#devices/plic.ts";
@@ -16,7 +16,7 @@ import { encodeDeviceTree } from "#images/device-tree.ts";
 import { dynamicFirmwareInfo } from "#images/firmware.ts";
 import type { Kernel } from "#images/kernel.ts";
 import { layOut, type BootLayout } from "#images/layout.ts";
-import type { DevicePlace, MmioDevice } from "#machine/bus.ts";
+import type { DevicePlace, DmaMemory, MmioDevice } from "#machine/bus.ts";
 import { interrupt } from "#machine/csr-bits.ts";
 import type { Arrival } from "#machine/inputs.ts";
 import { USUAL_SLICE, type Computer, type MachineEnd, type Surroundings } from "#machine/computer.ts";
@@ -182,11 +182,12 @@ export class Board implements Surroundings {
   #load(layout: BootLayout, deviceTree: Uint8Array): void {
     const { dma } = this.#computer.core;
     for (const { address: start, bytes, memorySize } of layout.segments) {
-      dma.writable(start, bytes.length).set(bytes);
+      put(dma, start, bytes);
       // Memory is zero at power-on, and not to be touched without need: it would become resident.
-      if (this.#booted) dma.writable(start + bytes.length, memorySize - bytes.length).fill(0);
+      if (!this.#booted) continue;
+      for (const view of writableViews(dma, [{ address: start + bytes.length, length: memorySize - bytes.length }])) view.fill(0);
     }
-    dma.writable(layout.deviceTree, deviceTree.length).set(deviceTree);
+    put(dma, layout.deviceTree, deviceTree);
   }
 
   /** As the code in the board's ROM leaves it: a0 = hart, a1 = device tree, a2 = what a dynamic firmware is to start. */
@@ -232,6 +233,10 @@ export class Board implements Surroundings {
 
 function symbolsOf(program: Kernel | undefined): ReadonlyMap<string, number> {
   return program?.format === "elf" ? program.symbols : new Map();
+}
+
+function put(memory: DmaMemory, address: number, bytes: Uint8Array): void {
+  scatter(bytes, writableViews(memory, [{ address, length: bytes.length }]));
 }
 
 function messageOf(error: unknown): string {

@@ -1,0 +1,73 @@
+/** What is said between a hart's thread and the thread that owns the machine. */
+import type { ClockMode } from "#machine/computer.ts";
+import type { SharedFrames } from "#machine/frames.ts";
+import type { ExitKind, Exit } from "#monitor/exits.ts";
+import type { Allotment } from "#monitor/scheduler.ts";
+import type { VmEnd } from "#monitor/vm.ts";
+import type { BootFiles } from "#platform/board.ts";
+import type { MessagePort } from "node:worker_threads";
+
+/** What a hart's thread is started with. */
+export interface HartData {
+  readonly memory: WebAssembly.Memory;
+  /** Bytes of the machine's memory. */
+  readonly ramSize: number;
+  readonly harts: number;
+  readonly hart: number;
+  readonly predecodedPages: number;
+  readonly frames: SharedFrames;
+  readonly doorbell: SharedArrayBuffer;
+  readonly port: MessagePort;
+  /** Without the translator. */
+  readonly interpreterOnly: boolean;
+}
+
+export interface VmConfig {
+  readonly name: string;
+  /** Bytes. */
+  readonly memory: number;
+  readonly clock: ClockMode;
+  readonly seed?: number;
+  readonly drives: readonly { readonly path: string; readonly readOnly: boolean }[];
+  readonly terminal: { readonly columns: number; readonly rows: number };
+  readonly allotment: Allotment;
+}
+
+/** Memory that a VM's thread and its owner's see. */
+export interface VmShared {
+  readonly control: SharedArrayBuffer;
+  readonly input: SharedArrayBuffer;
+  readonly output: SharedArrayBuffer;
+}
+
+export interface VmStats {
+  readonly instructions: number;
+  /** Of the hart's time, in seconds: in the guest, and in the monitor for its sake. */
+  readonly guestSeconds: number;
+  readonly monitorSeconds: number;
+  readonly exits: Readonly<Record<ExitKind, number>>;
+  readonly memory: { readonly promised: number; readonly mapped: number; readonly tables: number };
+}
+
+export type HartCommand =
+  | { readonly kind: "create"; readonly id: number; readonly config: VmConfig; readonly files: BootFiles; readonly shared: VmShared }
+  | { readonly kind: "boot"; readonly id: number; readonly files: BootFiles }
+  | { readonly kind: "pause" | "resume" | "stop"; readonly id: number }
+  | { readonly kind: "set"; readonly id: number; readonly allotment: Allotment }
+  | { readonly kind: "stats"; readonly id: number; readonly request: number }
+  | { readonly kind: "trace"; readonly id: number; readonly request: number; readonly since: number }
+  | { readonly kind: "close" };
+
+export type HartReport =
+  | { readonly kind: "ready" }
+  | { readonly kind: "started"; readonly id: number }
+  | { readonly kind: "rebooted"; readonly id: number }
+  | { readonly kind: "warning"; readonly id: number; readonly message: string }
+  /** It couldn't be made. */
+  | { readonly kind: "refused"; readonly id: number; readonly code: string; readonly message: string }
+  | { readonly kind: "ended"; readonly id: number; readonly end: VmEnd; readonly stats: VmStats }
+  | { readonly kind: "stats"; readonly request: number; readonly stats: VmStats }
+  | { readonly kind: "trace"; readonly request: number; readonly exits: readonly Exit[]; readonly next: number };
+
+/** Of one VM. */
+export type VmReport = Extract<HartReport, { readonly id: number }>;

@@ -1,0 +1,250 @@
+/** A machine with the monitor on it, as its owner sees it: harts in threads of their own, VMs on them. */
+import { assert } from "#base/assert.ts";
+import { ByteRing } from "#base/byte-ring.ts";
+import { Doorbell } from "#base/doorbell.ts";
+import { HostelryError } from "#base/errors.ts";
+import { Frames } from "#machine/frames.ts";
+import { memoryMap } from "#machine/layout.ts";
+import { allocate } from "#machine/processor.ts";
+import type { Exit } from "#monitor/exits.ts";
+import type { Allotment } from "#monitor/scheduler.ts";
+import type { VmEnd } from "#monitor/vm.ts";
+import type { BootFiles } from "#platform/board.ts";
+import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
+import type { HartCommand, HartData, HartReport, VmConfig, VmReport, VmShared, VmStats } from "./hart-messages.ts";
+import { Control } from "./machine-config.ts";
+
+export interface HartsOptions {
+  readonly harts: number;
+  /** Bytes of the machine's memory, which its VMs share. */
+  readonly memory: number;
+  readonly interpreterOnly?: boolean;
+}
+
+export interface VmListener {
+  /** The guest's first instruction is next. */
+  started?(): void;
+  rebooted?(): void;
+  warning?(message: string): void;
+}
+
+export interface VmResult {
+  readonly end: VmEnd;
+  readonly stats: VmStats;
+}
+
+/** Calls of a guest nest as calls of WebAssembly, and the interpreter's frames are large until it is optimized. */
+const STACK_MIB = 16;
+/** What dies young there is little. */
+const YOUNG_MIB = 4;
+const INPUT_CAPACITY = 64 * 1024;
+const OUTPUT_CAPACITY = 256 * 1024;
+/** A frame's number, and so a VMID, has room for so many VMs at a time. */
+const MAX_VMS = 4095;
+/** Decoded pages of a hart; 16 KiB each, of which only what is used is taken from the host. */
+const PREDECODED_PAGES = 16384;
+
+export class Harts {
+  readonly #harts: Hart[];
+  readonly #frames: Frames;
+  readonly #vms = new Map<number, Vm>();
+  #closed = false;
+
+  /** Throws HostelryError `memory-size` if the host can't give so much. */
+  constructor({ harts, memory, interpreterOnly = false }: HartsOptions) {
+    const map = memoryMap(memory, { harts, predecodedPages: PREDECODED_PAGES });
+    const linear = allocate(map);
+    this.#frames = Frames.create(memory / 4096);
+    this.#harts = Array.from({ length: harts }, (_, hart) =>
+      new Hart({ memory: linear, ramSize: memory, harts, hart, predecodedPages: PREDECODED_PAGES, frames: this.#frames.shared, interpreterOnly },
+        (report) => this.#heard(report), (error) => this.#failed(error)));
+  }
+
+  /** A new VM, on the hart with the fewest; it boots at once. Throws HostelryError `too-many-vms`. */
+  create(config: VmConfig, files: BootFiles, listener: VmListener = {}): Vm {
+    assert(!this.#closed, "a VM on harts that are closed");
+    const id = this.#freeId();
+    const load = (hart: Hart): number => [...this.#vms.values()].filter((vm) => vm.hart === hart).length;
+    const hart = this.#harts.reduce((best, other) => (load(other) < load(best) ? other : best));
+    const vm = new Vm(id, config, hart, files, listener);
+    this.#vms.set(id, vm);
+    return vm;
+  }
+
+  /** Frames of the machine's memory: all, and those that are free. */
+  get frames(): { readonly total: number; readonly free: number } {
+    return { total: this.#frames.total, free: this.#frames.available };
+  }
+
+  /** Stops what still runs. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#harts.map((hart) => hart.close()));
+  }
+
+  #freeId(): number {
+    for (let id = 1; id <= MAX_VMS; id++) if (!this.#vms.has(id)) return id;
+    throw new HostelryError("too-many-vms", `there are ${MAX_VMS} VMs already: remove one`);
+  }
+
+  #heard(report: HartReport): void {
+    if (report.kind === "ready" || report.kind === "stats" || report.kind === "trace") return;
+    const vm = this.#vms.get(report.id);
+    assert(vm !== undefined, "a report of an unknown VM", { ...report });
+    if (vm.heard(report)) this.#vms.delete(report.id);
+  }
+
+  #failed(error: Error): void {
+    for (const vm of this.#vms.values()) vm.fail(error);
+  }
+}
+
+/** A hart's thread, from outside. */
+export class Hart {
+  readonly doorbell = new Doorbell();
+  readonly #port: MessagePort;
+  readonly #worker: Worker;
+  readonly #requests = new Map<number, (report: HartReport) => void>();
+  #nextRequest = 0;
+
+  constructor(data: Omit<HartData, "doorbell" | "port">, heard: (report: HartReport) => void, failed: (error: Error) => void) {
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    const workerData: HartData = { ...data, doorbell: this.doorbell.buffer, port: port2 };
+    this.#worker = new Worker(new URL("./hart-worker.ts", import.meta.url), {
+      workerData,
+      transferList: [port2],
+      resourceLimits: { stackSizeMb: STACK_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
+    });
+    port1.on("message", (report: HartReport) => {
+      if (report.kind !== "stats" && report.kind !== "trace") return heard(report);
+      this.#requests.get(report.request)?.(report);
+      this.#requests.delete(report.request);
+    });
+    this.#worker.on("error", failed);
+  }
+
+  send(command: HartCommand): void {
+    this.#port.postMessage(command);
+    this.doorbell.ring();
+  }
+
+  ask<Kind extends "stats" | "trace">(command: (request: number) => HartCommand & { readonly kind: Kind }): Promise<HartReport & { readonly kind: Kind }> {
+    const request = this.#nextRequest++;
+    return new Promise((resolve) => {
+      this.#requests.set(request, (report) => resolve(report as HartReport & { readonly kind: Kind }));
+      this.send(command(request));
+    });
+  }
+
+  async close(): Promise<void> {
+    const exited = new Promise<void>((resolve) => void this.#worker.once("exit", () => resolve()));
+    this.send({ kind: "close" });
+    await exited;
+  }
+}
+
+/** A VM, from outside. */
+export class Vm {
+  readonly id: number;
+  readonly name: string;
+  readonly hart: Hart;
+  /** The guest's console output, to be taken: when there is no more room, the VM waits. */
+  readonly output = ByteRing.create(OUTPUT_CAPACITY);
+  /** Settles when it has ended. Rejects with HostelryError if it couldn't be made, and with anything else for our own bugs. */
+  readonly result: Promise<VmResult>;
+  readonly #input = ByteRing.create(INPUT_CAPACITY);
+  readonly #control = new Int32Array(new SharedArrayBuffer(4 * Control.words));
+  readonly #listener: VmListener;
+  readonly #files: BootFiles;
+  #settle!: { readonly resolve: (result: VmResult) => void; readonly reject: (error: Error) => void };
+  /** Of the writes so far, so that they stay in order. */
+  #written: Promise<void> = Promise.resolve();
+
+  constructor(id: number, config: VmConfig, hart: Hart, files: BootFiles, listener: VmListener) {
+    this.id = id;
+    this.name = config.name;
+    this.hart = hart;
+    this.#listener = listener;
+    this.#files = files;
+    this.result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
+    // Whoever waits for it hears of it; nobody else has to.
+    this.result.catch(() => {});
+    const shared: VmShared = { control: this.#control.buffer as SharedArrayBuffer, input: this.#input.buffer, output: this.output.buffer };
+    hart.send({ kind: "create", id, config, files, shared });
+  }
+
+  /** Input for the guest's console. Resolves when all of it is on its way: the guest may take its time. */
+  write(bytes: Uint8Array): Promise<void> {
+    this.#written = this.#written.then(async () => {
+      for (let done = 0; done < bytes.length; ) {
+        done += this.#input.push(bytes.subarray(done));
+        this.hart.doorbell.ring();
+        if (done < bytes.length) await this.#input.roomAgain();
+      }
+    });
+    return this.#written;
+  }
+
+  resize(columns: number, rows: number): void {
+    Atomics.store(this.#control, Control.columns, columns);
+    Atomics.store(this.#control, Control.rows, rows);
+    Atomics.add(this.#control, Control.resizes, 1);
+    this.hart.doorbell.ring();
+  }
+
+  pause(): void {
+    this.hart.send({ kind: "pause", id: this.id });
+  }
+
+  resume(): void {
+    this.hart.send({ kind: "resume", id: this.id });
+  }
+
+  /** Ends it where it stands. `result` tells when. */
+  stop(): void {
+    this.hart.send({ kind: "stop", id: this.id });
+  }
+
+  set(allotment: Allotment): void {
+    this.hart.send({ kind: "set", id: this.id, allotment });
+  }
+
+  async stats(): Promise<VmStats> {
+    return (await this.hart.ask((request) => ({ kind: "stats", id: this.id, request }))).stats;
+  }
+
+  /** The exits from number `since` on that are still remembered, and the number to ask from next. */
+  async trace(since: number): Promise<{ readonly exits: readonly Exit[]; readonly next: number }> {
+    return this.hart.ask((request) => ({ kind: "trace", id: this.id, request, since }));
+  }
+
+  /** Returns whether that was the last of it. */
+  heard(report: VmReport): boolean {
+    switch (report.kind) {
+      case "started":
+        this.#listener.started?.();
+        return false;
+      case "rebooted":
+        this.#listener.rebooted?.();
+        return false;
+      case "warning":
+        this.#listener.warning?.(report.message);
+        return false;
+      case "refused":
+        this.#settle.reject(new HostelryError(report.code, report.message));
+        return true;
+      case "ended":
+        if (report.end.kind === "reboot") {
+          this.hart.send({ kind: "boot", id: this.id, files: this.#files });
+          return false;
+        }
+        this.#settle.resolve({ end: report.end, stats: report.stats });
+        return true;
+    }
+  }
+
+  fail(error: Error): void {
+    this.#settle.reject(error);
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Hardware-assisted: the guest runs in VS-mode and VU-mode, handles its own system calls, page faults and timer, and comes out only for what
+ * isn't its own: hypercalls, devices, pages that have no frame yet, and instructions of a hypervisor.
+ */
+import { cause } from "#machine/csr-bits.ts";
+import { FRAME_SIZE } from "#machine/frames.ts";
+import type { HartState } from "#machine/hart.ts";
+import { deviceAccess, type DeviceAccess } from "../io/device-access.ts";
+import type { VirtualMachine } from "../vm.ts";
+import type { CpuTechnique } from "./technique.ts";
+
+export class HardwareTechnique implements CpuTechnique {
+  readonly #vm: VirtualMachine;
+  readonly #state: HartState;
+
+  constructor(vm: VirtualMachine) {
+    this.#vm = vm;
+    this.#state = vm.core.state;
+  }
+
+  exit(): boolean {
+    switch (this.#state.number("exitCause")) {
+      case cause.ecallFromVirtualSupervisor:
+        return this.#hypercall();
+      case cause.instructionGuestPage:
+      case cause.loadGuestPage:
+      case cause.storeGuestPage:
+        return this.#guestPageFault();
+      default:
+        return this.#refuse();
+    }
+  }
+
+  /** The SBI. */
+  #hypercall(): boolean {
+    const { computer } = this.#vm;
+    this.#vm.record("hypercall", this.#state.low("x", 17));
+    computer.firmwareCall();
+    return true;
+  }
+
+  #guestPageFault(): boolean {
+    const physical = this.#state.counter("exitGuestPhysical");
+    const page = Math.floor(physical / FRAME_SIZE);
+    const { memory } = this.#vm;
+    if (memory.pmap.holds(page)) {
+      this.#vm.record("first-touch", physical);
+      memory.touch(page);
+      return true;
+    }
+    const access = this.#state.number("exitImplicit") === 0 ? deviceAccess(this.#state.number("exitInstruction")) : undefined;
+    if (access !== undefined && physical < 2 ** 32 && physical % access.size === 0 && this.#device(physical, access)) return true;
+    this.#vm.record("access-fault", physical);
+    this.#fault(accessFault(this.#state.number("exitCause")), this.#state.get("exitTval"));
+    return true;
+  }
+
+  /** Does what the instruction would have done; false if no device answers. */
+  #device(physical: number, access: DeviceAccess): boolean {
+    const state = this.#state;
+    if (access.kind === "write") {
+      const [low, high] = access.register === 0 ? [0, 0] : [state.low("x", access.register), state.high("x", access.register)];
+      this.#vm.record("device-write", physical);
+      if (!this.#vm.mmioWrite(physical, access.size, low, high)) return false;
+    } else {
+      this.#vm.record("device-read", physical);
+      const value = this.#vm.mmioRead(physical, access.size);
+      if (value === undefined) return false;
+      if (access.register !== 0) state.setHalves("x", access.register, ...extended(value, access));
+    }
+    this.#vm.core.retire(access.length);
+    return true;
+  }
+
+  /** An instruction that this machine has and a guest's hasn't. */
+  #refuse(): boolean {
+    this.#vm.record("virtual-instruction", this.#state.number("exitInstruction"));
+    this.#fault(cause.illegalInstruction, BigInt(this.#state.number("exitInstruction")));
+    return true;
+  }
+
+  /** The guest's own fault, for its kernel to handle. */
+  #fault(reason: number, value: bigint): void {
+    this.#vm.core.raise(reason, value);
+  }
+}
+
+/** The bare machine's word for an access to nothing. */
+function accessFault(guestPageFault: number): number {
+  if (guestPageFault === cause.instructionGuestPage) return cause.instructionAccess;
+  return guestPageFault === cause.loadGuestPage ? cause.loadAccess : cause.storeAccess;
+}
+
+/** A device's value as a register's two halves. */
+function extended([low, high]: readonly [number, number], { size, signed }: DeviceAccess): readonly [number, number] {
+  if (size === 8) return [low, high];
+  const unused = 32 - 8 * size;
+  const value = signed ? (low << unused) >> unused : (low << unused) >>> unused;
+  return [value >>> 0, signed ? (value >> 31) >>> 0 : 0];
+}

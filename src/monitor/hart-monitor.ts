@@ -1,0 +1,134 @@
+/** The monitor on one hart: which of its VMs runs, until when, and what wakes those that wait. */
+import type { Doorbell } from "#base/doorbell.ts";
+import { ExitReason } from "#machine/hart/exit-reason.ts";
+import type { Processor } from "#machine/processor.ts";
+import { Scheduler, type Allotment } from "./scheduler.ts";
+import type { VirtualMachine, VmEnd } from "./vm.ts";
+
+export interface HartMonitorOptions {
+  readonly processor: Processor;
+  /** Wakes the hart when all of its VMs wait. */
+  readonly doorbell: Doorbell;
+  /** Called where the hart stands still; returns false when it is to come to its end. */
+  readonly attend: () => boolean;
+  /** A VM is off. It is not released yet. */
+  readonly ended: (vm: VirtualMachine, end: VmEnd) => void;
+}
+
+/** With others waiting for the hart, a slice is so many instructions: some milliseconds. */
+const CONTENDED_SLICE = 1_000_000;
+
+const TICKS_PER_MILLISECOND = 10_000;
+
+/** Milliseconds after which a VM whose output is not being read is tried again. */
+const CONGESTED_WAIT = 5;
+
+export class HartMonitor {
+  readonly #processor: Processor;
+  readonly #options: HartMonitorOptions;
+  readonly #scheduler = new Scheduler<VirtualMachine>();
+  /** When a waiting VM's timer goes off, in milliseconds of `performance.now()`. */
+  readonly #deadlines = new Map<VirtualMachine, number>();
+  /** Whose state the hart has. */
+  #loaded: VirtualMachine | undefined;
+
+  constructor(options: HartMonitorOptions) {
+    this.#processor = options.processor;
+    this.#options = options;
+  }
+
+  get vms(): readonly VirtualMachine[] {
+    return [...this.#scheduler.items];
+  }
+
+  /** A booted VM runs from now on. */
+  start(vm: VirtualMachine, allotment: Allotment): void {
+    vm.computer.begin();
+    this.#scheduler.add(vm, allotment);
+  }
+
+  /** It doesn't run any more, and all of its state is its own again. */
+  stop(vm: VirtualMachine): void {
+    this.#scheduler.remove(vm);
+    this.#deadlines.delete(vm);
+    if (this.#loaded === vm) this.#load(undefined);
+  }
+
+  set(vm: VirtualMachine, allotment: Allotment): void {
+    this.#scheduler.set(vm, allotment);
+  }
+
+  /** Runs VMs until `attend` says that it is enough. */
+  run(): void {
+    for (;;) {
+      const rings = this.#options.doorbell.rings;
+      if (!this.#options.attend()) return;
+      const now = performance.now();
+      this.#wake(now);
+      const next = this.#scheduler.next(now);
+      if ("run" in next) this.#runSlice(next.run);
+      else this.#wait(rings, next.at - now);
+    }
+  }
+
+  /** Those for whom something has come. */
+  #wake(now: number): void {
+    for (const vm of this.#scheduler.items) {
+      if (vm.congested) {
+        this.#sleepUntil(vm, now + CONGESTED_WAIT);
+        continue;
+      }
+      vm.computer.takeArrivals();
+      if (this.#scheduler.awake(vm)) continue;
+      if (now >= this.#deadlines.get(vm)! || vm.core.interruptPending() || vm.ended !== undefined) this.#scheduler.wake(vm);
+    }
+  }
+
+  #runSlice(vm: VirtualMachine): void {
+    const processor = this.#processor;
+    this.#load(vm);
+    processor.translator?.poll();
+    if (vm.ended === undefined) {
+      const before = performance.now();
+      const reason = processor.run(vm, vm.computer.slice(CONTENDED_SLICE));
+      vm.computer.sliceEnded();
+      const now = performance.now();
+      vm.ran(now - before);
+      this.#scheduler.ran(vm, now - before, now);
+      if (reason === ExitReason.wait) this.#sleep(vm, now);
+    }
+    if (vm.ended !== undefined) this.#finish(vm, vm.ended);
+  }
+
+  #sleep(vm: VirtualMachine, now: number): void {
+    const ticks = vm.computer.wakes();
+    if (ticks === 0) return;
+    vm.record("wait", ticks);
+    this.#sleepUntil(vm, now + ticks / TICKS_PER_MILLISECOND);
+  }
+
+  #sleepUntil(vm: VirtualMachine, deadline: number): void {
+    this.#deadlines.set(vm, deadline);
+    this.#scheduler.sleep(vm);
+  }
+
+  #wait(rings: number, milliseconds: number): void {
+    const now = performance.now();
+    let patience = milliseconds;
+    for (const vm of this.#scheduler.items) if (!this.#scheduler.awake(vm)) patience = Math.min(patience, this.#deadlines.get(vm)! - now);
+    if (patience > 0) this.#options.doorbell.wait(rings, patience);
+  }
+
+  #finish(vm: VirtualMachine, end: VmEnd): void {
+    this.stop(vm);
+    this.#options.ended(vm, end);
+  }
+
+  /** The machine switch. */
+  #load(vm: VirtualMachine | undefined): void {
+    if (this.#loaded === vm) return;
+    this.#loaded?.core.unload();
+    vm?.core.load();
+    this.#loaded = vm;
+  }
+}

@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { assemble } from "#riscv/assemble.ts";
+import { deviceAccess } from "./device-access.ts";
+
+function access(text: string) {
+  const bytes = assemble(text);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  return deviceAccess(bytes.length === 2 ? view.getUint16(0, true) : view.getUint32(0, true));
+}
+
+suite("the access of an instruction", () => {
+  const cases: readonly [string, ReturnType<typeof deviceAccess>][] = [
+    ["lb a5, 0(a4)", { kind: "read", size: 1, signed: true, register: 15, length: 4 }],
+    ["lhu t6, -2(a4)", { kind: "read", size: 2, signed: false, register: 31, length: 4 }],
+    ["lwu x0, 8(a4)", { kind: "read", size: 4, signed: false, register: 0, length: 4 }],
+    ["ld s1, 8(a4)", { kind: "read", size: 8, signed: true, register: 9, length: 4 }],
+    ["sb t6, 3(a0)", { kind: "write", size: 1, signed: false, register: 31, length: 4 }],
+    ["sd x0, 8(a0)", { kind: "write", size: 8, signed: false, register: 0, length: 4 }],
+    ["c.lw a5, 4(s0)", { kind: "read", size: 4, signed: true, register: 15, length: 2 }],
+    ["c.ld s0, 8(a5)", { kind: "read", size: 8, signed: true, register: 8, length: 2 }],
+    ["c.sw s1, 4(s0)", { kind: "write", size: 4, signed: false, register: 9, length: 2 }],
+    ["c.sd a0, 8(a5)", { kind: "write", size: 8, signed: false, register: 10, length: 2 }],
+    ["c.lwsp t6, 4(sp)", { kind: "read", size: 4, signed: true, register: 31, length: 2 }],
+    ["c.sdsp ra, 8(sp)", { kind: "write", size: 8, signed: false, register: 1, length: 2 }],
+    ["amoadd.w a0, a1, (a2)", undefined],
+    ["fld fa0, 0(a0)", undefined],
+    ["c.fld fa0, 0(a0)", undefined],
+    ["add a0, a1, a2", undefined],
+    ["c.add a0, a1", undefined],
+    ["c.addi4spn a0, sp, 8", undefined],
+  ];
+  for (const [text, expected] of cases) test(text, () => assert.deepEqual(access(text), expected));
+});

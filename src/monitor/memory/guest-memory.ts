@@ -1,0 +1,64 @@
+/** A VM's physical memory: frames come when pages are first touched, by the guest or by a device. */
+import { HostelryError } from "#base/errors.ts";
+import type { DmaMemory } from "#machine/bus.ts";
+import { FRAME_SIZE } from "#machine/frames.ts";
+import type { MachineMemory } from "./machine-memory.ts";
+import { GStageTables } from "./nested.ts";
+import { Pmap, UNTOUCHED } from "./pmap.ts";
+
+export class GuestMemory implements DmaMemory {
+  readonly pmap: Pmap;
+  readonly tables: GStageTables;
+  readonly base: number;
+  readonly size: number;
+  readonly #memory: MachineMemory;
+  readonly #owner: number;
+
+  /** Throws HostelryError `no-frames` if not even the root of its tables can be had. */
+  constructor(memory: MachineMemory, owner: number, range: { readonly base: number; readonly size: number }) {
+    this.base = range.base;
+    this.size = range.size;
+    this.#memory = memory;
+    this.#owner = owner;
+    this.pmap = new Pmap(range.base / FRAME_SIZE, range.size / FRAME_SIZE);
+    this.tables = new GStageTables(memory, owner);
+  }
+
+  /** The frame behind a page, which gets one if it has none. Throws HostelryError `no-frames`. */
+  touch(page: number): number {
+    const present = this.pmap.frame(page);
+    if (present !== UNTOUCHED) return present;
+    const frame = this.#memory.take(this.#owner, "private");
+    this.pmap.set(page, frame);
+    this.tables.map(page, frame, "read-write");
+    return frame;
+  }
+
+  readable(address: number, length: number): Uint8Array {
+    return this.#view(address, length, (frame) => this.#memory.readable(frame));
+  }
+
+  writable(address: number, length: number): Uint8Array {
+    return this.#view(address, length, (frame) => this.#memory.writable(frame));
+  }
+
+  /** Gives every frame back. */
+  release(): void {
+    for (const [page, frame] of this.pmap.entries()) {
+      this.pmap.set(page, UNTOUCHED);
+      this.#memory.release(frame);
+    }
+    this.tables.release();
+  }
+
+  /** Up to the end of the page: the next page's frame is somewhere else. */
+  #view(address: number, length: number, contents: (frame: number) => Uint8Array): Uint8Array {
+    const offset = address - this.base;
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.size)) {
+      throw new HostelryError("dma-out-of-range", `a device was told to use ${length} bytes at 0x${address.toString(16)}, which is not all memory`);
+    }
+    if (length === 0) return new Uint8Array(0);
+    const inPage = address % FRAME_SIZE;
+    return contents(this.touch(Math.floor(address / FRAME_SIZE))).subarray(inPage, Math.min(inPage + length, FRAME_SIZE));
+  }
+}

@@ -1,0 +1,156 @@
+/** A virtual machine's hart and memory, as its board sees them: state that is on the machine's hart only while that executes it. */
+import type { Core } from "#machine/core.ts";
+import { cause, envcfg, interrupt, privilege, virtualInterrupts } from "#machine/csr-bits.ts";
+import { HartState } from "#machine/hart.ts";
+import { architecturalFields, architecturalSize, layout, type FieldName } from "#machine/layout.ts";
+import type { Processor } from "#machine/processor.ts";
+import type { GuestMemory } from "./memory/guest-memory.ts";
+
+/** A deadline of so many ticks, 28 years, or more is none. */
+const NEVER = 2 ** 53;
+
+/** What a reset leaves as it is: what counts the run, and what is the monitor's. */
+const KEPT_OVER_RESET: readonly FieldName[] = ["instretTarget", "budget", "instructionsPerTick", "timeOffset"];
+
+const bit = (...numbers: readonly number[]): bigint => numbers.reduce((all, number) => all | (1n << BigInt(number)), 0n);
+
+/** What a guest's kernel handles itself. Not: its system calls to us, faults of the second stage, and what is only there for a hypervisor. */
+const OWN_EXCEPTIONS = bit(
+  cause.instructionMisaligned, cause.instructionAccess, cause.illegalInstruction, cause.breakpoint, cause.loadMisaligned, cause.loadAccess,
+  cause.storeMisaligned, cause.storeAccess, cause.ecallFromUser, cause.instructionPage, cause.loadPage, cause.storePage,
+);
+/** cycle, time, instret. */
+const COUNTERS = 7n;
+/** As the bare machine's firmware gives a kernel: Sstc, Svpbmt, Svadu, cache operations. */
+const ENVIRONMENT = bit(envcfg.stce, envcfg.pbmte, envcfg.adue, envcfg.cbze, envcfg.cbcfe) | (3n << BigInt(envcfg.cbie));
+
+export class VirtualCore implements Core {
+  readonly state: HartState;
+  readonly dma: GuestMemory;
+  readonly memory: { readonly base: number; readonly size: number };
+  readonly #processor: Processor;
+  readonly #hgatp: bigint;
+  /** The state while the hart executes something else. */
+  readonly #saved = new Uint8Array(architecturalSize());
+  #loaded = false;
+
+  constructor(processor: Processor, memory: GuestMemory, vmid: number) {
+    this.#processor = processor;
+    this.state = new HartState(this.#saved, 0);
+    this.dma = memory;
+    this.memory = { base: memory.base, size: memory.size };
+    this.#hgatp = memory.tables.hgatp(vmid);
+    this.reset();
+  }
+
+  /** The machine switch: the hart is this one's from now on. */
+  load(): void {
+    if (this.#loaded) return;
+    const { memory, map } = this.#processor;
+    new Uint8Array(memory.buffer).set(this.#saved, map.hart);
+    this.state.place(memory, map.hart);
+    this.#loaded = true;
+    this.#processor.contextChanged();
+  }
+
+  /** The hart is to execute something else. */
+  unload(): void {
+    if (!this.#loaded) return;
+    const { memory, map } = this.#processor;
+    this.#saved.set(new Uint8Array(memory.buffer, map.hart, this.#saved.length));
+    this.state.place(this.#saved, 0);
+    // What another VM does may be what breaks a reservation.
+    this.state.setNumber("reservation", 0);
+    this.#loaded = false;
+  }
+
+  /** Of the lines into a hart, VS-mode has the supervisor's external interrupt; the machine's end nowhere. */
+  setLine(number: number, level: boolean): void {
+    if (number !== interrupt.supervisorExternal) return;
+    const line = 1 << interrupt.virtualSupervisorExternal;
+    const pending = this.state.number("mip");
+    this.state.setNumber("mip", level ? pending | line : pending & ~line);
+  }
+
+  /** But for the timer's, whose deadline says it. */
+  interruptPending(): boolean {
+    const { state } = this;
+    return (state.number("mip") & state.number("mie") & virtualInterrupts) !== 0;
+  }
+
+  supervisorDeadline(): number {
+    const deadline = this.state.counter("vstimecmp");
+    return this.#timerEnabled() && deadline < NEVER ? deadline : Infinity;
+  }
+
+  machineTimerEnabled(): boolean {
+    return false;
+  }
+
+  /** VS-mode, and all else zero, but for what keeps it a virtual hart. */
+  reset(): void {
+    const { state } = this;
+    for (const name of architecturalFields.filter((field) => !KEPT_OVER_RESET.includes(field))) {
+      for (let index = 0; index < layout[name].count; index++) state.set(name, 0, index);
+    }
+    state.setNumber("privilege", privilege.virtualSupervisor);
+    state.setNumber("monitored", 1);
+    state.set("stimecmp", -1n);
+    state.set("vstimecmp", -1n);
+    state.set("medeleg", -1n);
+    state.set("mideleg", BigInt(virtualInterrupts));
+    state.set("hedeleg", OWN_EXCEPTIONS);
+    state.set("hideleg", BigInt(virtualInterrupts));
+    state.set("mcounteren", COUNTERS);
+    state.set("hcounteren", COUNTERS);
+    state.set("scounteren", COUNTERS);
+    state.set("menvcfg", ENVIRONMENT);
+    state.set("henvcfg", ENVIRONMENT);
+    state.set("hgatp", this.#hgatp);
+    // All of the machine's memory: which of it is the guest's is for its G-stage tables to say.
+    state.set("pmpaddr", (1n << 54n) - 1n);
+    state.set("pmpcfg", 0x1fn);
+    if (this.#loaded) this.#processor.contextChanged();
+  }
+
+  enterSupervisor(pc: bigint, a0: bigint, a1: bigint): void {
+    const { state } = this;
+    state.set("pc", pc);
+    state.setNumber("privilege", privilege.virtualSupervisor);
+    state.set("mstatus", 0);
+    state.set("satp", 0);
+    state.set("x", a0, 10);
+    state.set("x", a1, 11);
+    if (this.#loaded) this.#processor.contextChanged();
+  }
+
+  setSupervisorTimer(ticks: bigint): void {
+    this.state.set("vstimecmp", ticks);
+  }
+
+  raiseSupervisorSoftware(): void {
+    this.state.setNumber("mip", this.state.number("mip") | (1 << interrupt.virtualSupervisorSoftware));
+  }
+
+  flushTranslations(): void {
+    const { hart, map } = this.#processor;
+    hart.exports.flushAll(map.hart);
+  }
+
+  /** A trap into the guest's kernel, at the instruction that came out. */
+  raise(reason: number, value: bigint): void {
+    const { hart, map } = this.#processor;
+    hart.exports.raise(map.hart, this.state.get("pc"), BigInt(reason), value);
+  }
+
+  /** The instruction that came out has been done in the hart's place: it counts as any other. */
+  retire(length: number): void {
+    const { state } = this;
+    state.addNumber("pc", length);
+    state.setNumber("budget", state.number("budget") - 1);
+  }
+
+  #timerEnabled(): boolean {
+    return (this.state.number("mie") & (1 << interrupt.virtualSupervisorTimer)) !== 0;
+  }
+}

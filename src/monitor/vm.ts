@@ -1,0 +1,114 @@
+/** A virtual machine: a computer of its own on a hart that it shares, with memory that is frames of the machine's. */
+import { HostelryError } from "#base/errors.ts";
+import { Computer, type ClockMode, type MachineEnd } from "#machine/computer.ts";
+import type { Guest, Processor } from "#machine/processor.ts";
+import type { Outside } from "#machine/inputs.ts";
+import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
+import { address } from "#platform/memory-map.ts";
+import { HardwareTechnique } from "./cpu/hardware.ts";
+import { ExitRecorder, exitKinds, type ExitKind } from "./exits.ts";
+import { GuestMemory } from "./memory/guest-memory.ts";
+import type { MachineMemory } from "./memory/machine-memory.ts";
+import { VirtualCore } from "./virtual-core.ts";
+
+export interface VmOptions extends Omit<BoardOptions, "computer"> {
+  readonly name: string;
+  /** Owner of its frames, and its VMID: from 1 on, of no other VM on this machine. */
+  readonly id: number;
+  /** Bytes; a multiple of 4096. */
+  readonly memory: number;
+  readonly clock: ClockMode;
+  readonly outside: Outside;
+  /** Whether its output has nowhere to go, so that it must wait. */
+  readonly congested?: () => boolean;
+}
+
+export type VmEnd = MachineEnd | { readonly kind: "failed"; readonly code: string; readonly message: string };
+
+export class VirtualMachine implements Guest {
+  readonly name: string;
+  readonly id: number;
+  readonly computer: Computer;
+  readonly core: VirtualCore;
+  readonly board: Board;
+  readonly memory: GuestMemory;
+  readonly exits = new ExitRecorder();
+  readonly #technique: HardwareTechnique;
+  readonly #congested: () => boolean;
+  #failure: VmEnd | undefined;
+  /** On the hart, and in the monitor for its sake: milliseconds. */
+  #ranFor = 0;
+  #inMonitor = 0;
+
+  /** Throws HostelryError `no-frames` if the machine has none for its tables. */
+  constructor(processor: Processor, machine: MachineMemory, options: VmOptions) {
+    this.name = options.name;
+    this.id = options.id;
+    this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory });
+    this.core = new VirtualCore(processor, this.memory, options.id);
+    this.computer = new Computer(this.core, options.clock, options.outside);
+    this.board = new Board({ ...options, computer: this.computer });
+    this.#technique = new HardwareTechnique(this);
+    this.#congested = options.congested ?? (() => false);
+  }
+
+  boot(files: BootFiles): void {
+    this.board.boot(files);
+  }
+
+  /** How it ended, if it did. */
+  get ended(): VmEnd | undefined {
+    return this.#failure ?? this.computer.ended;
+  }
+
+  mmioRead(physical: number, size: number): readonly [number, number] | undefined {
+    return this.computer.mmioRead(physical, size);
+  }
+
+  mmioWrite(physical: number, size: number, low: number, high: number): boolean {
+    return this.computer.mmioWrite(physical, size, low, high);
+  }
+
+  ticks(): number {
+    return this.computer.ticks();
+  }
+
+  /** What a guest does wrong is its own fault; what it needs and can't have ends it. Neither reaches another VM. */
+  exit(): boolean {
+    const before = performance.now();
+    try {
+      return this.#technique.exit() && this.computer.ended === undefined;
+    } catch (error) {
+      if (!(error instanceof HostelryError)) throw error;
+      this.#failure = { kind: "failed", code: error.code, message: error.message };
+      return false;
+    } finally {
+      this.#inMonitor += performance.now() - before;
+    }
+  }
+
+  get congested(): boolean {
+    return this.#congested();
+  }
+
+  /** Of the hart's time, in the guest and in the monitor for its sake. */
+  get seconds(): { readonly guestSeconds: number; readonly monitorSeconds: number } {
+    return { guestSeconds: (this.#ranFor - this.#inMonitor) / 1000, monitorSeconds: this.#inMonitor / 1000 };
+  }
+
+  /** It had the hart for so many milliseconds. */
+  ran(milliseconds: number): void {
+    this.#ranFor += milliseconds;
+  }
+
+  record(kind: ExitKind, detail: number): void {
+    const { state } = this.core;
+    this.exits.record(exitKinds.indexOf(kind), performance.now(), state.number("pc"), state.high("pc"), detail);
+  }
+
+  /** Gives every frame back. */
+  release(): void {
+    this.core.unload();
+    this.memory.release();
+  }
+}

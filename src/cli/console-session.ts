@@ -1,6 +1,6 @@
 /** A machine's console joined to our stdin and stdout: a terminal's, or a pipe's. */
+import type { ByteRing } from "#base/byte-ring.ts";
 import { endOfInput, quoteInput, READY } from "#images/console-input.ts";
-import type { MachineThread } from "#host/node/machine-thread.ts";
 import { EscapeFilter, escapeHelp } from "./escape.ts";
 import type { Messages } from "./messages.ts";
 import { Terminal } from "./terminal.ts";
@@ -12,8 +12,17 @@ import { Terminal } from "./terminal.ts";
  */
 export type ConsoleMode = "terminal" | "shell-pipe" | "raw-pipe";
 
+/** A machine's console, from outside. */
+export interface ConsolePort {
+  /** The guest's output, to be taken. */
+  readonly output: ByteRing;
+  /** Input for the guest. Resolves when all of it is on its way. */
+  write(bytes: Uint8Array): Promise<void>;
+  resize(columns: number, rows: number): void;
+}
+
 export class ConsoleSession {
-  readonly #machine: MachineThread;
+  readonly #machine: ConsolePort;
   readonly #messages: Messages;
   readonly #mode: ConsoleMode;
   readonly #terminal: Terminal | undefined;
@@ -26,7 +35,7 @@ export class ConsoleSession {
   /** stdout's reader has gone. */
   #deaf = false;
 
-  constructor(machine: MachineThread, mode: ConsoleMode, messages: Messages, onLeave: () => void) {
+  constructor(machine: ConsolePort, mode: ConsoleMode, messages: Messages, onLeave: () => void) {
     this.#machine = machine;
     this.#mode = mode;
     this.#messages = messages;

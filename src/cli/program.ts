@@ -40,7 +40,7 @@ function addRunCommand(program: Command, messages: Messages, finish: (status: nu
     .summary("run a machine and join its console to this terminal")
     .description("Run a machine and join its console to this terminal. Its exit status is the guest's shell's, or what it wrote\nto the test finisher or to tohost; 2 if something given is wrong, 71 if the guest's kernel panics.")
     .argument("[image]", "an image of `hostelry image ls`; the default one is built if it isn't there")
-    .option("--bare", "on the bare machine, without a monitor (so far, always)")
+    .option("--bare", "on the bare machine, without a monitor")
     .option("--kernel <file>", "a kernel: a Linux Image, plain or compressed, or an ELF file")
     .option("--initrd <file>", "an initial RAM disk")
     .option("--append <words>", "the kernel's command line; with an image, words added to its own")

@@ -1,12 +1,13 @@
 /** `hostelry run`: a machine in a thread, its console joined to the terminal. */
 import { HostelryError } from "#base/errors.ts";
 import { writeFileAtomic } from "#host/node/files.ts";
-import type { MachineConfig, MachineResult } from "#host/node/machine-config.ts";
-import { MachineThread } from "#host/node/machine-thread.ts";
+import type { MachineConfig } from "#host/node/machine-config.ts";
 import { DEFAULT_APPEND } from "#images/image.ts";
 import type { ClockMode } from "#machine/computer.ts";
+import type { VmEnd } from "#monitor/vm.ts";
 import { constants } from "node:os";
 import { ConsoleSession, type ConsoleMode } from "./console-session.ts";
+import { startBare, startVm, type Running, type RunResult, type Start } from "./running.ts";
 import { ExitStatus } from "./exit-status.ts";
 import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
 import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
@@ -14,6 +15,7 @@ import type { Drive } from "./options.ts";
 import { formatSignature } from "./signature.ts";
 
 export interface RunOptions {
+  readonly bare?: boolean;
   readonly kernel?: string;
   readonly initrd?: string;
   readonly append?: string;
@@ -56,7 +58,12 @@ export async function run(imageName: string | undefined, options: RunOptions, me
     interpreterOnly: options.interpreterOnly ?? false,
     ...(options.seed === undefined ? {} : { seed: options.seed }),
   };
-  return runMachine(config, mode, choice.title, options, messages);
+  return runMachine(isBare(options) ? startBare : startVm, config, mode, choice.title, options, messages);
+}
+
+/** M-mode, and test programs that use it, are on the bare machine only. */
+function isBare({ bare, bios, signature }: RunOptions): boolean {
+  return bare === true || bios !== undefined || signature !== undefined;
 }
 
 async function choose(imageName: string | undefined, options: RunOptions, messages: Messages): Promise<BootChoice> {
@@ -98,13 +105,14 @@ function sessionWords(image: boolean, interactive: boolean): string[] {
   return [...size, ...(term !== undefined && /^[\w.+-]+$/.test(term) ? [`hostelry.term=${term}`] : [])];
 }
 
-async function runMachine(config: MachineConfig, mode: ConsoleMode, title: string, options: RunOptions, messages: Messages): Promise<number> {
+async function runMachine(start: Start, config: MachineConfig, mode: ConsoleMode, title: string, options: RunOptions, messages: Messages): Promise<number> {
   let stopping: number | undefined;
   const began = performance.now();
-  const machine = new MachineThread(config, {
+  const machine = await start(config, {
     warning: (message) => messages.warn(message),
     started: () => {
-      messages.line(`${title} on a bare machine: 1 hart, ${formatBytes(config.memory)} of memory; started in ${formatSeconds(performance.now() - began)}`);
+      const where = isBare(options) ? "on a bare machine" : "in a virtual machine";
+      messages.line(`${title} ${where}: 1 hart, ${formatBytes(config.memory)} of memory; started in ${formatSeconds(performance.now() - began)}`);
       if (mode === "terminal") messages.line("Ctrl-A X leaves, Ctrl-A H helps");
       session.start();
     },
@@ -115,9 +123,9 @@ async function runMachine(config: MachineConfig, mode: ConsoleMode, title: strin
     stopping = status;
     machine.stop();
   };
-  const session = new ConsoleSession(machine, mode, messages, () => stop(ExitStatus.success));
+  const session = new ConsoleSession(machine.console, mode, messages, () => stop(ExitStatus.success));
   const release = handleSignals(machine, session, stop);
-  let result: MachineResult | undefined;
+  let result: RunResult | undefined;
   try {
     result = await machine.result;
   } catch (error) {
@@ -130,22 +138,22 @@ async function runMachine(config: MachineConfig, mode: ConsoleMode, title: strin
     await writeFileAtomic(options.signature, formatSignature(result.signature, options.signatureGranularity));
   }
   if (options.stats === true && result !== undefined) printStats(result, options.json === true);
-  return stopping ?? statusOf(result!, messages);
+  return stopping ?? statusOf(result!.end, messages);
 }
 
 /** Signals end the machine in order; a stop from the keyboard of another terminal pauses it, and its clock. */
-function handleSignals(machine: MachineThread, session: ConsoleSession, stop: (status: number) => void): () => void {
+function handleSignals(machine: Running, session: ConsoleSession, stop: (status: number) => void): () => void {
   const handlers: [NodeJS.Signals, () => void][] = (["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const).map((signal) => [
     signal,
     () => stop(ExitStatus.signal + constants.signals[signal]),
   ]);
   const onStop = (): void => {
-    machine.command("pause");
+    machine.pause();
     session.suspend();
     process.kill(process.pid, "SIGSTOP");
   };
   const onContinue = (): void => {
-    machine.command("run");
+    machine.resume();
     session.resume();
   };
   handlers.push(["SIGTSTP", onStop], ["SIGCONT", onContinue]);
@@ -155,18 +163,21 @@ function handleSignals(machine: MachineThread, session: ConsoleSession, stop: (s
   };
 }
 
-function printStats({ stats }: MachineResult, json: boolean): void {
+function printStats({ stats }: RunResult, json: boolean): void {
   const { rss } = process.memoryUsage();
   const all = { ...stats, memory: { ...stats.memory, resident: rss, peakResident: process.resourceUsage().maxRSS * 1024 } };
   process.stderr.write(`${JSON.stringify(all, null, json ? 0 : 2)}\n`);
 }
 
-function statusOf({ end }: MachineResult, messages: Messages): number {
+function statusOf(end: VmEnd, messages: Messages): number {
   switch (end.kind) {
     case "fail":
       return end.code > 255 ? ExitStatus.crash : end.code;
     case "crash":
       messages.error("the guest's kernel panicked: what it printed last says why");
+      return ExitStatus.crash;
+    case "failed":
+      messages.error(end.message);
       return ExitStatus.crash;
     default:
       return ExitStatus.success;

@@ -36,7 +36,8 @@ export interface SbiResult {
 
 /** What a function comes to: a value, or an error (a negative number). */
 type Outcome = bigint | number;
-type SbiFunction = (hart: number, args: readonly bigint[]) => Outcome;
+/** Takes its arguments from the call, since reading them costs more than many a function. */
+type SbiFunction = (hart: number, call: Pick<SbiCall, "args">) => Outcome;
 
 const ALL_ONES = 2n ** 64n - 1n;
 /** Debug console calls may be partial (section 12). */
@@ -62,7 +63,7 @@ export class Sbi {
   /** Functions of each extension, by function ID. */
   readonly #extensions: ReadonlyMap<number, readonly SbiFunction[]>;
   /** The oldest extensions are single functions, which return something in a0 alone (section 5). */
-  readonly #legacy: ReadonlyMap<number, (hart: number, args: readonly bigint[]) => number>;
+  readonly #legacy: ReadonlyMap<number, (hart: number, call: Pick<SbiCall, "args">) => number>;
 
   constructor(platform: SbiPlatform) {
     this.#platform = platform;
@@ -73,30 +74,30 @@ export class Sbi {
         () => SPEC_VERSION,
         () => BigInt(identity.implementationId),
         () => BigInt(identity.implementationVersion),
-        (_, [eid]) => (this.has(Number(eid!)) ? 1n : 0n),
+        (_, { args: [eid] }) => (this.has(Number(eid!)) ? 1n : 0n),
         () => identity.mvendorid,
         () => identity.marchid,
         () => identity.mimpid,
       ]],
-      [time, [(hart, [at]) => this.#setTimer(hart, at!)]],
-      [ipi, [(_, [mask, first]) => this.#forHarts(mask!, first!, (harts) => harts.forEach((hart) => platform.sendIpi(hart)))]],
-      [rfence, FENCES.map((_, fid) => (_hart, args) => this.#remoteFence(fid, args))],
+      [time, [(hart, { args: [at] }) => this.#setTimer(hart, at!)]],
+      [ipi, [(_, { args: [mask, first] }) => this.#forHarts(mask!, first!, (harts) => harts.forEach((hart) => platform.sendIpi(hart)))]],
+      [rfence, FENCES.map((_, fid) => (_hart, { args }) => this.#remoteFence(fid, args))],
       [hsm, [
-        (_, [hart, address, opaque]) => this.#startHart(hart!, address!, opaque!),
+        (_, { args: [hart, address, opaque] }) => this.#startHart(hart!, address!, opaque!),
         (hart) => done(platform.stopHart(hart)),
-        (_, [hart]) => this.#hartState(hart!),
-        (hart, [type, address, opaque]) => this.#suspendHart(hart, low32(type!), address!, opaque!),
+        (_, { args: [hart] }) => this.#hartState(hart!),
+        (hart, { args: [type, address, opaque] }) => this.#suspendHart(hart, low32(type!), address!, opaque!),
       ]],
-      [reset, [(_, [type, reason]) => this.#systemReset(low32(type!), low32(reason!))]],
+      [reset, [(_, { args: [type, reason] }) => this.#systemReset(low32(type!), low32(reason!))]],
       [debugConsole, [
-        (_, [length, low, high]) => this.#consoleWrite(length!, low!, high!),
-        (_, [length, low, high]) => this.#consoleRead(length!, low!, high!),
-        (_, [byte]) => done(platform.consoleWrite(Uint8Array.of(low32(byte!)))),
+        (_, { args: [length, low, high] }) => this.#consoleWrite(length!, low!, high!),
+        (_, { args: [length, low, high] }) => this.#consoleRead(length!, low!, high!),
+        (_, { args: [byte] }) => done(platform.consoleWrite(Uint8Array.of(low32(byte!)))),
       ]],
     ]);
-    this.#legacy = new Map<number, (hart: number, args: readonly bigint[]) => number>([
-      [Extension.legacySetTimer, (hart, [at]) => Number(this.#setTimer(hart, at!))],
-      [Extension.legacyPutchar, (_, [byte]) => Number(done(platform.consoleWrite(Uint8Array.of(low32(byte!)))))],
+    this.#legacy = new Map<number, (hart: number, call: Pick<SbiCall, "args">) => number>([
+      [Extension.legacySetTimer, (hart, { args: [at] }) => Number(this.#setTimer(hart, at!))],
+      [Extension.legacyPutchar, (_, { args: [byte] }) => Number(done(platform.consoleWrite(Uint8Array.of(low32(byte!)))))],
       [Extension.legacyGetchar, () => this.#getchar()],
       [Extension.legacyShutdown, () => Number(done(platform.systemReset({ kind: "shutdown", reason: "none" })))],
     ]);
@@ -108,10 +109,11 @@ export class Sbi {
   }
 
   /** Does what the kernel on `hart` asks. Never throws for what a kernel may pass. */
-  call(hart: number, { eid, fid, args }: SbiCall): SbiResult {
+  call(hart: number, call: SbiCall): SbiResult {
+    const { eid } = call;
     const legacy = this.#legacy.get(eid);
-    if (legacy !== undefined) return { error: legacy(hart, args), value: undefined };
-    const outcome = this.#extensions.get(eid)?.[fid]?.(hart, args) ?? SbiError.notSupported;
+    if (legacy !== undefined) return { error: legacy(hart, call), value: undefined };
+    const outcome = this.#extensions.get(eid)?.[call.fid]?.(hart, call) ?? SbiError.notSupported;
     return typeof outcome === "bigint" ? { error: SbiError.success, value: outcome } : { error: outcome, value: 0n };
   }
 

@@ -58,18 +58,20 @@ export class HartState {
 
   setHalves(name: FieldName, index: number, low: number, high: number): void {
     const at = this.#base + layout[name].offset + index * 8;
-    this.#view.setUint32(at, low, true);
-    this.#view.setUint32(at + 4, high, true);
+    this.#view.setInt32(at, low, true);
+    this.#view.setInt32(at + 4, high, true);
   }
 
   setNumber(name: FieldName, value: number): void {
     this.#view.setUint32(this.#base + layout[name].offset, value >>> 0, true);
   }
 
-  /** Adds to a 64-bit counter. */
+  /** Adds to a 64-bit field: an integer of at most 2^52, either way. */
   addNumber(name: FieldName, amount: number): void {
     const at = this.#base + layout[name].offset;
-    this.#view.setBigUint64(at, this.#view.getBigUint64(at, true) + BigInt(amount), true);
+    const sum = this.#view.getUint32(at, true) + amount;
+    this.#view.setUint32(at, sum % 2 ** 32, true);
+    this.#view.setUint32(at + 4, this.#view.getUint32(at + 4, true) + Math.floor(sum / 2 ** 32), true);
   }
 }
 

@@ -1,6 +1,6 @@
 /** The built-in firmware: what the SBI can do to this machine, and the state in which it hands over to a kernel. */
 import type { Fence, HartState as SbiHartState, HartSuspend, SbiIdentity, SbiPlatform, SystemReset } from "#devices/sbi-platform.ts";
-import { Sbi } from "#devices/sbi.ts";
+import { Sbi, type SbiCall } from "#devices/sbi.ts";
 import type { DmaMemory } from "#machine/bus.ts";
 import type { Core } from "#machine/core.ts";
 import type { MachineEnd } from "#machine/computer.ts";
@@ -8,6 +8,7 @@ import type { Console } from "./console.ts";
 
 /** x10 is a0. */
 const A0 = 10;
+const ECALL_LENGTH = 4;
 
 export class Firmware implements SbiPlatform {
   readonly hartCount = 1;
@@ -25,6 +26,7 @@ export class Firmware implements SbiPlatform {
   readonly #console: Console;
   readonly #end: (end: MachineEnd) => void;
   readonly #sbi: Sbi;
+  readonly #registers: SbiCall;
 
   constructor(core: Core, console: Console, end: (end: MachineEnd) => void) {
     this.memory = core.dma;
@@ -32,6 +34,12 @@ export class Firmware implements SbiPlatform {
     this.#console = console;
     this.#end = end;
     this.#sbi = new Sbi(this);
+    const { state } = core;
+    this.#registers = {
+      get eid() { return state.low("x", A0 + 7) | 0; },
+      get fid() { return state.low("x", A0 + 6) | 0; },
+      get args() { return [0, 1, 2, 3, 4, 5].map((index) => state.get("x", A0 + index)); },
+    };
   }
 
   /** A kernel begins: S-mode, translation and interrupts off, a0 = hart, a1 = the device tree. */
@@ -42,18 +50,13 @@ export class Firmware implements SbiPlatform {
   /** Answers the ECALL at which the hart stands. */
   call(): void {
     const { state } = this.#core;
-    const register = (index: number): bigint => state.get("x", A0 + index);
-    const ecall = state.get("pc");
-    const { error, value } = this.#sbi.call(0, {
-      eid: Number(BigInt.asIntN(32, register(7))),
-      fid: Number(BigInt.asIntN(32, register(6))),
-      args: [0, 1, 2, 3, 4, 5].map(register),
-    });
+    const [low, high] = [state.number("pc"), state.high("pc")];
+    const { error, value } = this.#sbi.call(0, this.#registers);
     // A call that does not return has set another pc.
-    if (state.get("pc") !== ecall) return;
-    state.set("x", error, A0);
+    if (state.number("pc") !== low || state.high("pc") !== high) return;
+    state.setHalves("x", A0, error, error >> 31);
     if (value !== undefined) state.set("x", value, A0 + 1);
-    state.set("pc", ecall + 4n);
+    state.addNumber("pc", ECALL_LENGTH);
   }
 
   setTimer(_hart: number, time: bigint): void {

@@ -1,0 +1,64 @@
+/** The two kinds of machines that `run` runs, seen alike: the bare one in a thread, and a VM on a machine with a monitor. */
+import { readShared } from "#host/node/boot-files.ts";
+import { Harts } from "#host/node/harts.ts";
+import type { MachineConfig } from "#host/node/machine-config.ts";
+import { MachineThread, type MachineListener } from "#host/node/machine-thread.ts";
+import type { VmEnd } from "#monitor/vm.ts";
+import type { ConsolePort } from "./console-session.ts";
+
+export interface RunResult {
+  readonly end: VmEnd;
+  readonly stats: { readonly memory: object };
+  /** Of a test program on the bare machine: see MachineResult. */
+  readonly signature?: Uint8Array;
+}
+
+export interface Running {
+  readonly console: ConsolePort;
+  /** Settles when it has ended; rejects with HostelryError for what the user can mend. */
+  readonly result: Promise<RunResult>;
+  pause(): void;
+  resume(): void;
+  stop(): void;
+}
+
+export type Start = (config: MachineConfig, listener: MachineListener) => Promise<Running>;
+
+/** Frames beside the VM's memory, for its tables. */
+const TABLES_SHARE = 1 / 256;
+const TABLES_MINIMUM = 1 << 20;
+
+export const startBare: Start = async (config, listener) => {
+  const machine = new MachineThread(config, listener);
+  return {
+    console: machine,
+    result: machine.result,
+    pause: () => machine.command("pause"),
+    resume: () => machine.command("run"),
+    stop: () => machine.stop(),
+  };
+};
+
+/** On a machine that has a hart and is as large as the VM needs. */
+export const startVm: Start = async (config, listener) => {
+  const tables = Math.ceil(Math.max(config.memory * TABLES_SHARE, TABLES_MINIMUM) / 4096) * 4096;
+  const harts = new Harts({ harts: 1, memory: config.memory + tables, interpreterOnly: config.interpreterOnly });
+  try {
+    const files = await readShared(config);
+    const vm = harts.create({ ...config, name: "run", allotment: { shares: 1, cap: 1 } }, files, {
+      started: () => listener.started(),
+      rebooted: () => listener.restarted(),
+      warning: (message) => listener.warning(message),
+    });
+    return {
+      console: vm,
+      result: vm.result.finally(() => harts.close()),
+      pause: () => vm.pause(),
+      resume: () => vm.resume(),
+      stop: () => vm.stop(),
+    };
+  } catch (error) {
+    await harts.close();
+    throw error;
+  }
+};

@@ -1,5 +1,4 @@
 /** The machine's own hart as the core of the bare machine: M-mode is there, and firmware of the guest's or the built-in one. */
-import type { DmaMemory } from "./bus.ts";
 import type { Core } from "./core.ts";
 import { envcfg, interrupt, privilege } from "./csr-bits.ts";
 import type { HartState } from "./hart.ts";
@@ -27,8 +26,6 @@ const PMP_EVERYTHING = { address: (1n << 54n) - 1n, config: 0x1fn };
 
 export class BareCore implements Core {
   readonly state: HartState;
-  readonly dma: DmaMemory;
-  readonly memory: { readonly base: number; readonly size: number };
   readonly #processor: Processor;
   readonly #lines: Int32Array;
 
@@ -36,8 +33,6 @@ export class BareCore implements Core {
     const { map, memory } = processor;
     this.#processor = processor;
     this.state = processor.state;
-    this.dma = processor.dma;
-    this.memory = { base: map.ramBase, size: map.ramSize };
     this.#lines = new Int32Array(memory.buffer, map.hart + layout.lines.offset, 1);
     this.reset();
   }

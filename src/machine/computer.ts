@@ -1,8 +1,9 @@
 /**
- * What a board is built around: bus, clocks, timers, interrupt lines, memory. Of the bare machine, or of a virtual one: which of them is
- * known to the `Core` alone. Nothing here runs code; whoever does asks `slice` for how long, and `wakes` for when to go on after WFI.
+ * What a board is built around: bus, clocks, timers, interrupt lines, memory, harts. Of the bare machine, or of a virtual one: which of them is
+ * known to the `Core` alone. Its harts take turns. Nothing here runs code; whoever does asks `slice` for how long, and `turn` for whose turn is next.
  */
-import type { Clock, InterruptLine } from "./bus.ts";
+import { assert } from "#base/assert.ts";
+import type { Clock, DmaMemory, InterruptLine } from "./bus.ts";
 import type { Core } from "./core.ts";
 import { interrupt } from "./csr-bits.ts";
 import { DeviceBus } from "./device-bus.ts";
@@ -47,8 +48,21 @@ const ROUGH_INSTRUCTIONS_PER_TICK = 100;
 /** 2026-01-01T00:00:00Z in nanoseconds: when every machine with the instruction clock is switched on. */
 const INSTRUCTION_CLOCK_EPOCH = 1_767_225_600_000_000_000n;
 
+export interface ComputerParts {
+  readonly harts: readonly Core[];
+  /** Memory as devices see it, and whoever loads a program. */
+  readonly dma: DmaMemory;
+  /** Physical address and bytes of memory. */
+  readonly memory: { readonly base: number; readonly size: number };
+}
+
+/** What a hart is doing: nothing, since nobody has started it; waiting since it executed WFI; or what there is to do. */
+type HartActivity = "stopped" | "waiting" | "running";
+
 export class Computer implements Guest {
-  readonly core: Core;
+  readonly harts: readonly Core[];
+  readonly dma: DmaMemory;
+  readonly memory: { readonly base: number; readonly size: number };
   readonly clockMode: ClockMode;
   readonly bus = new DeviceBus();
   readonly inputs: Inputs;
@@ -59,27 +73,44 @@ export class Computer implements Guest {
   #surroundings: Surroundings | undefined;
   /** mtime less the clock's ticks. */
   #mtimeOffset = 0;
-  /** mtimecmp, in ticks of mtime. */
-  #timecmp = Infinity;
-  #machineTimerPending = false;
+  /** Of each hart: mtimecmp, in ticks of mtime. */
+  readonly #timecmp: number[];
+  readonly #machineTimerPending: boolean[];
+  readonly #activity: HartActivity[];
+  /** Whose turn it is. */
+  #current = 0;
   #end: MachineEnd | undefined;
   /** Whether the slice may be shortened now: the hart looks at its budget again only after a store to a device. */
   #inStore = false;
 
-  constructor(core: Core, clockMode: ClockMode, outside: Outside) {
-    this.core = core;
+  constructor({ harts, dma, memory }: ComputerParts, clockMode: ClockMode, outside: Outside) {
+    this.harts = harts;
+    this.dma = dma;
+    this.memory = memory;
     this.clockMode = clockMode;
+    this.#timecmp = harts.map(() => Infinity);
+    this.#machineTimerPending = harts.map(() => false);
+    this.#activity = harts.map((_, hart) => (hart === 0 ? "running" : "stopped"));
     this.inputs = new Inputs(outside, () => this.instret);
     this.clock = clockMode === "host" ? this.#hostClock() : this.#instructionClock();
     this.timers = new Timers((deadline) => this.#shortenSliceTo(deadline));
-    if (clockMode === "instructions") core.state.setNumber("instructionsPerTick", INSTRUCTIONS_PER_TICK);
+    if (clockMode === "instructions") for (const { state } of harts) state.setNumber("instructionsPerTick", INSTRUCTIONS_PER_TICK);
+  }
+
+  /** The hart whose turn it is, and its number. */
+  get core(): Core {
+    return this.harts[this.#current]!;
+  }
+
+  get currentHart(): number {
+    return this.#current;
   }
 
   attach(surroundings: Surroundings): void {
     this.#surroundings = surroundings;
   }
 
-  /** Instructions that the hart has retired since power-on. */
+  /** Instructions that the harts have retired since power-on. */
   get instret(): number {
     const { state } = this.core;
     return state.counter("instretTarget") - state.number("budget");
@@ -95,9 +126,9 @@ export class Computer implements Guest {
     return this.inputs.ticks();
   }
 
-  /** An interrupt line into the hart: `number` is the interrupt's in mip. */
-  line(number: number): InterruptLine {
-    return { set: (level) => this.core.setLine(number, level) };
+  /** An interrupt line into a hart: `number` is the interrupt's in mip. */
+  line(hart: number, number: number): InterruptLine {
+    return { set: (level) => this.harts[hart]!.setLine(number, level) };
   }
 
   createTimer(expire: () => void): Timer {
@@ -105,9 +136,9 @@ export class Computer implements Guest {
   }
 
   /** The hart's machine timer interrupt is to be pending while mtime ≥ `ticks`. */
-  setTimecmp(ticks: number): void {
-    this.#timecmp = ticks;
-    this.#updateMachineTimer();
+  setTimecmp(hart: number, ticks: number): void {
+    this.#timecmp[hart] = ticks;
+    this.#updateMachineTimer(hart);
     this.#shortenSliceTo(ticks - this.#mtimeOffset);
   }
 
@@ -115,7 +146,7 @@ export class Computer implements Guest {
   setMtimeOffset(offset: number): void {
     this.core.state.addNumber("timeOffset", offset - this.#mtimeOffset);
     this.#mtimeOffset = offset;
-    this.setTimecmp(this.#timecmp);
+    this.#timecmp.forEach((ticks, hart) => this.setTimecmp(hart, ticks));
     // The supervisor's timer is looked at when a slice begins.
     this.#shortenSlice(0);
   }
@@ -169,35 +200,96 @@ export class Computer implements Guest {
     this.#surroundings!.sliceEnded();
   }
 
+  /** As after power-on: hart 0 is to begin, and starts the others. */
+  reset(): void {
+    this.harts.forEach((core, hart) => {
+      core.reset();
+      this.#activity[hart] = hart === 0 ? "running" : "stopped";
+    });
+    this.#pass(0);
+  }
+
+  /** A hart that is stopped begins, in the state that it has; one that runs comes to its end. */
+  startHart(hart: number): void {
+    this.#activity[hart] = "running";
+  }
+
+  stopHart(hart: number): void {
+    this.#activity[hart] = "stopped";
+  }
+
+  isStarted(hart: number): boolean {
+    return this.#activity[hart] !== "stopped";
+  }
+
+  /** The hart whose turn it is has executed WFI. */
+  wait(): void {
+    if (this.isStarted(this.#current)) this.#activity[this.#current] = "waiting";
+  }
+
   /**
-   * In how many ticks a hart that executed WFI is to go on: 0 for at once, Infinity if only an input can wake it. By the instruction
-   * clock the time until then is over as soon as this is asked.
+   * Gives the turn to the next hart that can go on, and returns 0; if all wait, returns in how many ticks to ask again, Infinity if only an input
+   * can wake one. By the instruction clock the time until then is over as soon as this is asked.
    */
-  wakes(): number {
-    this.#updateTimers();
-    if (this.core.interruptPending() || this.#end !== undefined) return 0;
-    const machine = this.core.machineTimerEnabled() ? this.#timecmp : Infinity;
-    const hart = Math.min(machine, this.core.supervisorDeadline()) - this.#mtimeOffset;
-    const ticks = Math.max(Math.min(this.timers.next, hart) - this.clock.ticks(), 0);
-    if (this.clockMode === "host" || ticks === Infinity) return ticks;
-    this.core.state.addNumber("timeOffset", ticks);
-    return 0;
+  turn(): number {
+    for (;;) {
+      this.#updateTimers();
+      const ready = this.#nextReady();
+      if (ready !== undefined) this.#pass(ready);
+      if (ready !== undefined || this.#end !== undefined) return 0;
+      const hart = Math.min(...this.harts.map((_, index) => this.#deadline(index)));
+      const ticks = Math.max(Math.min(this.timers.next, hart - this.#mtimeOffset) - this.clock.ticks(), 0);
+      if (this.clockMode === "host" || ticks === Infinity) return Math.max(ticks, 1);
+      this.core.state.addNumber("timeOffset", ticks);
+    }
+  }
+
+  #nextReady(): number | undefined {
+    for (let step = 1; step <= this.harts.length; step++) {
+      const hart = (this.#current + step) % this.harts.length;
+      if (this.#activity[hart] === "waiting" && (this.harts[hart]!.interruptPending() || this.#deadline(hart) <= this.mtime)) this.#activity[hart] = "running";
+      if (this.#activity[hart] === "running") return hart;
+    }
+    return undefined;
+  }
+
+  /** When a timer ends the hart's WFI, in ticks of mtime. */
+  #deadline(hart: number): number {
+    if (this.#activity[hart] !== "waiting") return Infinity;
+    const core = this.harts[hart]!;
+    return Math.min(core.machineTimerEnabled() ? this.#timecmp[hart]! : Infinity, core.supervisorDeadline());
+  }
+
+  /** What the harts have in common goes from hand to hand: the count of instructions, and the time that is made of it. What each has retired stays its own. */
+  #pass(hart: number): void {
+    if (hart === this.#current) return;
+    const [from, to] = [this.core.state, this.harts[hart]!.state];
+    const elapsed = from.get("instretTarget") - to.get("instretTarget");
+    for (const offset of ["instretOffset", "cycleOffset"] as const) to.set(offset, to.get(offset) - elapsed);
+    to.set("instretTarget", from.get("instretTarget"));
+    to.set("timeOffset", from.get("timeOffset"));
+    assert(from.number("budget") === 0, "a hart lost its turn within a slice", { hart });
+    this.#current = hart;
   }
 
   /** Raises and lowers what the clock decides; returns the next deadline, in ticks of the clock. */
   #updateTimers(): number {
     const next = this.timers.next;
     if (next !== Infinity) this.timers.expire(this.clock.ticks());
-    this.#updateMachineTimer();
-    const pending = this.#timecmp !== Infinity && this.#machineTimerPending;
-    return Math.min(this.timers.next, pending ? Infinity : this.#timecmp - this.#mtimeOffset);
+    let deadline = this.timers.next;
+    for (let hart = 0; hart < this.harts.length; hart++) {
+      this.#updateMachineTimer(hart);
+      const pending = this.#timecmp[hart] !== Infinity && this.#machineTimerPending[hart];
+      if (!pending) deadline = Math.min(deadline, this.#timecmp[hart]! - this.#mtimeOffset);
+    }
+    return deadline;
   }
 
-  #updateMachineTimer(): void {
-    const pending = this.#timecmp !== Infinity && this.mtime >= this.#timecmp;
-    if (pending === this.#machineTimerPending) return;
-    this.#machineTimerPending = pending;
-    this.core.setLine(interrupt.machineTimer, pending);
+  #updateMachineTimer(hart: number): void {
+    const pending = this.#timecmp[hart] !== Infinity && this.mtime >= this.#timecmp[hart]!;
+    if (pending === this.#machineTimerPending[hart]) return;
+    this.#machineTimerPending[hart] = pending;
+    this.harts[hart]!.setLine(interrupt.machineTimer, pending);
   }
 
   /** How many instructions bring the clock to `deadline`: exactly with the instruction clock, roughly with the host's. */

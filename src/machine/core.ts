@@ -1,15 +1,10 @@
 /** What differs between the hart of the bare machine and a virtual one's, as their surroundings see it. */
-import type { DmaMemory } from "./bus.ts";
 import type { HartState } from "./hart.ts";
 
-/** A computer's hart and memory, as its devices and its firmware reach them. */
+/** A computer's hart, as its devices and its firmware reach it. */
 export interface Core {
   /** The hart's state, wherever it is kept just now. */
   readonly state: HartState;
-  /** Memory as devices see it, and whoever loads a program. */
-  readonly dma: DmaMemory;
-  /** Physical address and bytes of memory. */
-  readonly memory: { readonly base: number; readonly size: number };
   /** A line into the hart; `number` is the interrupt's in mip. */
   setLine(number: number, level: boolean): void;
   /** Whether WFI has nothing to wait for. */

@@ -19,7 +19,7 @@ function control(computer: () => Computer): MmioDevice {
     read: () => 0,
     write(offset, _size, value) {
       if (offset === 0) computer().end({ kind: "fail", code: value });
-      if (offset === 8) computer().setTimecmp(value);
+      if (offset === 8) computer().setTimecmp(0, value);
       if (offset === 16) computer().setMtimeOffset(value);
     },
     deviceTreeNode: () => ({ name: "control", properties: {} }),
@@ -56,7 +56,7 @@ function start(source: string, clock: ClockMode, outside: Outside = new Quiet(),
     firmwareCall: () => machine.computer.end({ kind: "poweroff" }),
     arrived(input) {
       arrivals.push(input.kind === "console" ? Buffer.from(input.bytes).toString() : input.kind);
-      machine.computer.line(11).set(true);
+      machine.computer.line(0, 11).set(true);
     },
     ready: () => true,
     sliceEnded() {},

@@ -39,7 +39,9 @@ export class Machine {
     this.#options = options;
     const map = memoryMap(options.ramSize);
     this.processor = new Processor(allocate(map), map);
-    this.computer = new Computer(new BareCore(this.processor), options.clock, options.outside);
+    const { dma } = this.processor;
+    const memory = { base: map.ramBase, size: map.ramSize };
+    this.computer = new Computer({ harts: [new BareCore(this.processor)], dma, memory }, options.clock, options.outside);
   }
 
   get state(): HartState {
@@ -85,7 +87,8 @@ export class Machine {
 
   /** WFI: until an interrupt that is enabled is pending, or anything has rung since `rings`. */
   #idle(rings: number): void {
-    const ticks = this.computer.wakes();
+    this.computer.wait();
+    const ticks = this.computer.turn();
     if (ticks === 0) return;
     const before = performance.now();
     this.#options.doorbell.wait(rings, ticks / TICKS_PER_MILLISECOND);

@@ -3,6 +3,7 @@ import type { Doorbell } from "#base/doorbell.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { Processor } from "#machine/processor.ts";
 import { Scheduler, type Allotment } from "./scheduler.ts";
+import type { VirtualCore } from "./virtual-core.ts";
 import type { VirtualMachine, VmEnd } from "./vm.ts";
 
 export interface HartMonitorOptions {
@@ -14,9 +15,6 @@ export interface HartMonitorOptions {
   /** A VM is off. It is not released yet. */
   readonly ended: (vm: VirtualMachine, end: VmEnd) => void;
 }
-
-/** With others waiting for the hart, a slice is so many instructions: some milliseconds. */
-const CONTENDED_SLICE = 1_000_000;
 
 const TICKS_PER_MILLISECOND = 10_000;
 
@@ -30,7 +28,7 @@ export class HartMonitor {
   /** When a waiting VM's timer goes off, in milliseconds of `performance.now()`. */
   readonly #deadlines = new Map<VirtualMachine, number>();
   /** Whose state the hart has. */
-  #loaded: VirtualMachine | undefined;
+  #loaded: VirtualCore | undefined;
 
   constructor(options: HartMonitorOptions) {
     this.#processor = options.processor;
@@ -51,7 +49,7 @@ export class HartMonitor {
   stop(vm: VirtualMachine): void {
     this.#scheduler.remove(vm);
     this.#deadlines.delete(vm);
-    if (this.#loaded === vm) this.#load(undefined);
+    this.#load(undefined);
   }
 
   set(vm: VirtualMachine, allotment: Allotment): void {
@@ -79,32 +77,33 @@ export class HartMonitor {
         continue;
       }
       vm.computer.takeArrivals();
-      if (this.#scheduler.awake(vm)) continue;
-      if (now >= this.#deadlines.get(vm)! || vm.core.interruptPending() || vm.ended !== undefined) this.#scheduler.wake(vm);
+      if (!this.#scheduler.awake(vm)) this.#sleepOrWake(vm, now);
     }
   }
 
   #runSlice(vm: VirtualMachine): void {
     const processor = this.#processor;
-    this.#load(vm);
+    this.#load(vm.core);
     processor.translator?.poll();
     if (vm.ended === undefined) {
       const before = performance.now();
-      const reason = processor.run(vm, vm.computer.slice(CONTENDED_SLICE));
+      const reason = processor.run(vm, vm.computer.slice());
       vm.computer.sliceEnded();
       const now = performance.now();
       vm.ran(now - before);
       this.#scheduler.ran(vm, now - before, now);
-      if (reason === ExitReason.wait) this.#sleep(vm, now);
+      if (reason === ExitReason.wait) vm.computer.wait();
+      if (reason !== ExitReason.exit) vm.record(reason === ExitReason.wait ? "wait" : "slice", 0);
+      this.#sleepOrWake(vm, now);
     }
     if (vm.ended !== undefined) this.#finish(vm, vm.ended);
   }
 
-  #sleep(vm: VirtualMachine, now: number): void {
-    const ticks = vm.computer.wakes();
-    if (ticks === 0) return;
-    vm.record("wait", ticks);
-    this.#sleepUntil(vm, now + ticks / TICKS_PER_MILLISECOND);
+  /** Its next vCPU has the VM's turn; or the VM sleeps, if all wait. */
+  #sleepOrWake(vm: VirtualMachine, now: number): void {
+    const ticks = vm.computer.turn();
+    if (ticks > 0) this.#sleepUntil(vm, now + ticks / TICKS_PER_MILLISECOND);
+    else this.#scheduler.wake(vm);
   }
 
   #sleepUntil(vm: VirtualMachine, deadline: number): void {
@@ -125,10 +124,10 @@ export class HartMonitor {
   }
 
   /** The machine switch. */
-  #load(vm: VirtualMachine | undefined): void {
-    if (this.#loaded === vm) return;
-    this.#loaded?.core.unload();
-    vm?.core.load();
-    this.#loaded = vm;
+  #load(core: VirtualCore | undefined): void {
+    if (this.#loaded === core) return;
+    this.#loaded?.unload();
+    core?.load();
+    this.#loaded = core;
   }
 }

@@ -1,10 +1,9 @@
-/** A virtual machine's hart and memory, as its board sees them: state that is on the machine's hart only while that executes it. */
+/** A virtual machine's hart (a vCPU), as its board sees it: state that is on the machine's hart only while that executes it. */
 import type { Core } from "#machine/core.ts";
 import { cause, envcfg, interrupt, privilege, virtualInterrupts } from "#machine/csr-bits.ts";
 import { HartState } from "#machine/hart.ts";
 import { architecturalFields, architecturalSize, layout, type FieldName } from "#machine/layout.ts";
 import type { Processor } from "#machine/processor.ts";
-import type { GuestMemory } from "./memory/guest-memory.ts";
 
 /** A deadline of so many ticks, 28 years, or more is none. */
 const NEVER = 2 ** 53;
@@ -26,20 +25,16 @@ const ENVIRONMENT = bit(envcfg.stce, envcfg.pbmte, envcfg.adue, envcfg.cbze, env
 
 export class VirtualCore implements Core {
   readonly state: HartState;
-  readonly dma: GuestMemory;
-  readonly memory: { readonly base: number; readonly size: number };
   readonly #processor: Processor;
   readonly #hgatp: bigint;
   /** The state while the hart executes something else. */
   readonly #saved = new Uint8Array(architecturalSize());
   #loaded = false;
 
-  constructor(processor: Processor, memory: GuestMemory, vmid: number) {
+  constructor(processor: Processor, hgatp: bigint) {
     this.#processor = processor;
     this.state = new HartState(this.#saved, 0);
-    this.dma = memory;
-    this.memory = { base: memory.base, size: memory.size };
-    this.#hgatp = memory.tables.hgatp(vmid);
+    this.#hgatp = hgatp;
     this.reset();
   }
 

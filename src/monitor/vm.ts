@@ -15,6 +15,8 @@ export interface VmOptions extends Omit<BoardOptions, "computer"> {
   readonly name: string;
   /** Owner of its frames, and its VMID: from 1 on, of no other VM on this machine. */
   readonly id: number;
+  /** vCPUs: 1 to 8. They take turns. */
+  readonly cpus: number;
   /** Bytes; a multiple of 4096. */
   readonly memory: number;
   readonly clock: ClockMode;
@@ -29,7 +31,7 @@ export class VirtualMachine implements Guest {
   readonly name: string;
   readonly id: number;
   readonly computer: Computer;
-  readonly core: VirtualCore;
+  readonly cores: readonly VirtualCore[];
   readonly board: Board;
   readonly memory: GuestMemory;
   readonly exits = new ExitRecorder();
@@ -45,8 +47,9 @@ export class VirtualMachine implements Guest {
     this.name = options.name;
     this.id = options.id;
     this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory });
-    this.core = new VirtualCore(processor, this.memory, options.id);
-    this.computer = new Computer(this.core, options.clock, options.outside);
+    const hgatp = this.memory.tables.hgatp(options.id);
+    this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, hgatp));
+    this.computer = new Computer({ harts: this.cores, dma: this.memory, memory: this.memory }, options.clock, options.outside);
     this.board = new Board({ ...options, computer: this.computer });
     this.#technique = new HardwareTechnique(this);
     this.#congested = options.congested ?? (() => false);
@@ -54,6 +57,11 @@ export class VirtualMachine implements Guest {
 
   boot(files: BootFiles): void {
     this.board.boot(files);
+  }
+
+  /** The vCPU whose turn it is. */
+  get core(): VirtualCore {
+    return this.cores[this.computer.currentHart]!;
   }
 
   /** How it ended, if it did. */
@@ -108,7 +116,7 @@ export class VirtualMachine implements Guest {
 
   /** Gives every frame back. */
   release(): void {
-    this.core.unload();
+    for (const core of this.cores) core.unload();
     this.memory.release();
   }
 }

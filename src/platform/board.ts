@@ -22,7 +22,7 @@ import type { Arrival } from "#machine/inputs.ts";
 import { USUAL_SLICE, type Computer, type MachineEnd, type Surroundings } from "#machine/computer.ts";
 import { BootRom } from "./boot-rom.ts";
 import { Console } from "./console.ts";
-import { describeBoard, phandle, type Described } from "./device-tree.ts";
+import { describeBoard, hartPhandle, phandle, type Described } from "./device-tree.ts";
 import { Firmware } from "./firmware.ts";
 import { address, source, virtioSlots, virtioSlotSize } from "./memory-map.ts";
 
@@ -76,17 +76,17 @@ export class Board implements Surroundings {
     const console = new Console(options.output);
     this.#computer = computer;
     this.#console = console;
-    this.#firmware = new Firmware(computer.core, console, (end) => this.#end(end));
+    this.#firmware = new Firmware(computer, console, (end) => this.#end(end));
     this.#test = new Syscon((request) => this.#power(request));
     const { clock } = computer;
 
-    const plic = new Plic([
-      { machine: computer.line(interrupt.machineExternal), supervisor: computer.line(interrupt.supervisorExternal) },
-    ]);
-    const softwareInterrupt = computer.line(interrupt.machineSoftware);
-    const aclint = new Aclint(1, clock, {
-      setSoftwareInterrupt: (_, level) => softwareInterrupt.set(level),
-      timecmpChanged: (_, ticks) => computer.setTimecmp(ticks),
+    const harts = computer.harts.map((_, hart) => hart);
+    const plic = new Plic(harts.map((hart) => (
+      { machine: computer.line(hart, interrupt.machineExternal), supervisor: computer.line(hart, interrupt.supervisorExternal) })));
+    const softwareInterrupts = harts.map((hart) => computer.line(hart, interrupt.machineSoftware));
+    const aclint = new Aclint(harts.length, clock, {
+      setSoftwareInterrupt: (hart, level) => softwareInterrupts[hart]!.set(level),
+      timecmpChanged: (hart, ticks) => computer.setTimecmp(hart, ticks),
       timeOffsetChanged: (offset) => computer.setMtimeOffset(offset),
     });
     const rtcTimer = computer.createTimer(() => rtc.expire());
@@ -109,11 +109,11 @@ export class Board implements Surroundings {
     const disks = options.drives.map((drive) => new VirtioBlock(drive, (error) => options.warn(`disk ${drive.id}: ${messageOf(error)}`)));
     const virtio: VirtioDevice[] = [...disks, virtioConsole, new VirtioEntropy(computer.inputs)];
     const slots = Array.from({ length: virtioSlots }, (_, slot) =>
-      new VirtioMmio(computer.core.dma, plic.line(source.virtio + slot), virtio[slot], (error) => options.warn(error.message)));
+      new VirtioMmio(computer.dma, plic.line(source.virtio + slot), virtio[slot], (error) => options.warn(error.message)));
 
     const at = (device: MmioDevice, place: DevicePlace): Described => ({ device, place });
     const behindPlic = { interruptParent: phandle.plic };
-    const hartControllers = [phandle.hart];
+    const hartControllers = harts.map(hartPhandle);
     this.#devices = [
       at(this.#test, { address: address.test, phandle: phandle.test }),
       at(rtc, { address: address.rtc, interrupt: source.rtc, ...behindPlic }),
@@ -131,12 +131,11 @@ export class Board implements Surroundings {
   /** Puts everything in its place, as after power-on or a reset. Throws HostelryError `does-not-fit`. */
   boot(files: BootFiles): void {
     if (this.#booted) this.#reset();
-    const { inputs, core } = this.#computer;
-    const { memory } = core;
+    const { inputs, memory, harts } = this.#computer;
     const seed = new Uint8Array(SEED_SIZE);
     inputs.fill(seed);
     const describe = (initrd: BootLayout["initrd"]): Uint8Array =>
-      encodeDeviceTree(describeBoard(this.#devices, this.#test.powerNodes(phandle.test), memory, { append: files.append, initrd, seed }, `/soc/serial@${address.uart.toString(16)}`));
+      encodeDeviceTree(describeBoard(this.#devices, this.#test.powerNodes(phandle.test), harts.length, memory, { append: files.append, initrd, seed }, `/soc/serial@${address.uart.toString(16)}`));
     const placeholder = files.initrd === undefined ? null : { start: 0, end: 0 };
     const layout = layOut({ ...files, deviceTreeSize: describe(placeholder).length }, memory);
     this.#load(layout, describe(layout.initrd));
@@ -152,7 +151,7 @@ export class Board implements Surroundings {
   get signature(): Uint8Array | undefined {
     const [begin, end] = [this.#symbols.get("begin_signature"), this.#symbols.get("end_signature")];
     if (begin === undefined || end === undefined || end < begin || !this.#inMemory(begin, end - begin)) return undefined;
-    return gather(readableViews(this.#computer.core.dma, [{ address: begin, length: end - begin }]));
+    return gather(readableViews(this.#computer.dma, [{ address: begin, length: end - begin }]));
   }
 
   firmwareCall(): void {
@@ -176,11 +175,11 @@ export class Board implements Surroundings {
   #reset(): void {
     for (const { device } of this.#devices) device.reset();
     this.#console.reset();
-    this.#computer.core.reset();
+    this.#computer.reset();
   }
 
   #load(layout: BootLayout, deviceTree: Uint8Array): void {
-    const { dma } = this.#computer.core;
+    const { dma } = this.#computer;
     for (const { address: start, bytes, memorySize } of layout.segments) {
       put(dma, start, bytes);
       // Memory is zero at power-on, and not to be touched without need: it would become resident.
@@ -204,14 +203,14 @@ export class Board implements Surroundings {
   #createHtif(): Htif | undefined {
     const [tohost, fromhost] = [this.#symbols.get("tohost"), this.#symbols.get("fromhost")];
     if (tohost === undefined || ![tohost, fromhost ?? tohost].every((word) => this.#inMemory(word, 8))) return undefined;
-    return new Htif(this.#computer.core.dma, { tohost, fromhost }, {
+    return new Htif(this.#computer.dma, { tohost, fromhost }, {
       exit: (status) => this.#exit(status),
       write: (bytes) => this.#console.output("uart", bytes),
     });
   }
 
   #inMemory(start: number, length: number): boolean {
-    const { base, size } = this.#computer.core.memory;
+    const { base, size } = this.#computer.memory;
     return start >= base && start + length <= base + size;
   }
 

@@ -16,7 +16,10 @@ export interface Described {
   readonly place: DevicePlace;
 }
 
-export const phandle = { hart: 1, plic: 2, test: 3 } as const;
+export const phandle = { plic: 2, test: 3 } as const;
+
+/** Of a hart's own interrupt controller: 1 for the first, then 4 and so on. */
+export const hartPhandle = (hart: number): number => (hart === 0 ? 1 : hart + 3);
 
 const TIMEBASE = 10_000_000;
 const CACHE_BLOCK = 64;
@@ -31,6 +34,7 @@ const extensions = [
 export function describeBoard(
   devices: readonly Described[],
   powerNodes: readonly DeviceTreeNode[],
+  harts: number,
   memory: { readonly base: number; readonly size: number },
   chosen: Chosen,
   consolePath: string,
@@ -47,7 +51,7 @@ export function describeBoard(
       {
         name: "cpus",
         properties: { "#address-cells": [1], "#size-cells": [0], "timebase-frequency": [TIMEBASE] },
-        children: [describeHart()],
+        children: Array.from({ length: harts }, (_, hart) => describeHart(hart)),
       },
       {
         name: "soc",
@@ -67,12 +71,12 @@ function describeChosen({ append, initrd, seed }: Chosen, consolePath: string): 
   return { name: "chosen", properties: { bootargs: append, "stdout-path": consolePath, "rng-seed": seed, ...initrdCells } };
 }
 
-function describeHart(): DeviceTreeNode {
+function describeHart(hart: number): DeviceTreeNode {
   return {
-    name: "cpu@0",
+    name: `cpu@${hart.toString(16)}`,
     properties: {
       device_type: "cpu",
-      reg: [0],
+      reg: [hart],
       status: "okay",
       compatible: "riscv",
       "riscv,isa": [baseIsa, ...extensions].join("_"),
@@ -86,7 +90,7 @@ function describeHart(): DeviceTreeNode {
     children: [
       {
         name: "interrupt-controller",
-        properties: { "#interrupt-cells": [1], "interrupt-controller": true, compatible: "riscv,cpu-intc", phandle: [phandle.hart] },
+        properties: { "#interrupt-cells": [1], "interrupt-controller": true, compatible: "riscv,cpu-intc", phandle: [hartPhandle(hart)] },
       },
     ],
   };

@@ -2,8 +2,7 @@
 import type { Fence, HartState as SbiHartState, HartSuspend, SbiIdentity, SbiPlatform, SystemReset } from "#devices/sbi-platform.ts";
 import { Sbi, type SbiCall } from "#devices/sbi.ts";
 import type { DmaMemory } from "#machine/bus.ts";
-import type { Core } from "#machine/core.ts";
-import type { MachineEnd } from "#machine/computer.ts";
+import type { Computer, MachineEnd } from "#machine/computer.ts";
 import type { Console } from "./console.ts";
 
 /** x10 is a0. */
@@ -11,7 +10,7 @@ const A0 = 10;
 const ECALL_LENGTH = 4;
 
 export class Firmware implements SbiPlatform {
-  readonly hartCount = 1;
+  readonly hartCount: number;
   readonly memory: DmaMemory;
   readonly hypervisor = true;
   /** "HST" and the version of this firmware. */
@@ -22,36 +21,38 @@ export class Firmware implements SbiPlatform {
     marchid: 0n,
     mimpid: 0n,
   };
-  readonly #core: Core;
+  readonly #computer: Computer;
   readonly #console: Console;
   readonly #end: (end: MachineEnd) => void;
   readonly #sbi: Sbi;
-  readonly #registers: SbiCall;
+  /** Of each hart. */
+  readonly #registers: readonly SbiCall[];
 
-  constructor(core: Core, console: Console, end: (end: MachineEnd) => void) {
-    this.memory = core.dma;
-    this.#core = core;
+  constructor(computer: Computer, console: Console, end: (end: MachineEnd) => void) {
+    this.hartCount = computer.harts.length;
+    this.memory = computer.dma;
+    this.#computer = computer;
     this.#console = console;
     this.#end = end;
     this.#sbi = new Sbi(this);
-    const { state } = core;
-    this.#registers = {
+    this.#registers = computer.harts.map(({ state }) => ({
       get eid() { return state.low("x", A0 + 7) | 0; },
       get fid() { return state.low("x", A0 + 6) | 0; },
       get args() { return [0, 1, 2, 3, 4, 5].map((index) => state.get("x", A0 + index)); },
-    };
+    }));
   }
 
   /** A kernel begins: S-mode, translation and interrupts off, a0 = hart, a1 = the device tree. */
   enter(entry: number, deviceTree: number): void {
-    this.#begin(BigInt(entry), BigInt(deviceTree));
+    this.#begin(0, BigInt(entry), BigInt(deviceTree));
   }
 
-  /** Answers the ECALL at which the hart stands. */
+  /** Answers the ECALL at which the hart stands whose turn it is. */
   call(): void {
-    const { state } = this.#core;
+    const hart = this.#computer.currentHart;
+    const { state } = this.#computer.core;
     const [low, high] = [state.number("pc"), state.high("pc")];
-    const { error, value } = this.#sbi.call(0, this.#registers);
+    const { error, value } = this.#sbi.call(hart, this.#registers[hart]!);
     // A call that does not return has set another pc.
     if (state.number("pc") !== low || state.high("pc") !== high) return;
     state.setHalves("x", A0, error, error >> 31);
@@ -59,34 +60,37 @@ export class Firmware implements SbiPlatform {
     state.addNumber("pc", ECALL_LENGTH);
   }
 
-  setTimer(_hart: number, time: bigint): void {
-    this.#core.setSupervisorTimer(time);
+  setTimer(hart: number, time: bigint): void {
+    this.#computer.harts[hart]!.setSupervisorTimer(time);
   }
 
-  sendIpi(): void {
-    this.#core.raiseSupervisorSoftware();
+  sendIpi(hart: number): void {
+    this.#computer.harts[hart]!.raiseSupervisorSoftware();
   }
 
   /** Decoded and translated instructions follow each store, so `fence.i` has nothing to do. */
-  remoteFence(_harts: readonly number[], fence: Fence): void {
-    if (fence.kind !== "fence.i") this.#core.flushTranslations();
+  remoteFence(harts: readonly number[], fence: Fence): void {
+    if (fence.kind !== "fence.i") for (const hart of harts) this.#computer.harts[hart]!.flushTranslations();
   }
 
-  hartState(): SbiHartState {
-    return "started";
+  hartState(hart: number): SbiHartState {
+    return this.#computer.isStarted(hart) ? "started" : "stopped";
   }
 
-  /** Never asked: the one hart is started. */
-  startHart(): void {}
+  startHart(hart: number, address: bigint, opaque: bigint): void {
+    this.#begin(hart, address, opaque);
+    this.#computer.startHart(hart);
+  }
 
-  /** Nobody is left to start it again: the machine is off. */
-  stopHart(): void {
-    this.#end({ kind: "poweroff" });
+  /** When nobody is left to start it again, the machine is off. */
+  stopHart(hart: number): void {
+    this.#computer.stopHart(hart);
+    if (this.#computer.harts.every((_, other) => !this.#computer.isStarted(other))) this.#end({ kind: "poweroff" });
   }
 
   /** A suspended hart may resume at any time, and this one does at once: the kernel's own WFI is what saves the host's time. */
-  suspendHart(_hart: number, suspend: HartSuspend): void {
-    if (suspend.kind === "non-retentive") this.#begin(suspend.address, suspend.opaque);
+  suspendHart(hart: number, suspend: HartSuspend): void {
+    if (suspend.kind === "non-retentive") this.#begin(hart, suspend.address, suspend.opaque);
   }
 
   systemReset({ kind, reason }: SystemReset): void {
@@ -102,7 +106,7 @@ export class Firmware implements SbiPlatform {
     return this.#console.take(into);
   }
 
-  #begin(entry: bigint, opaque: bigint): void {
-    this.#core.enterSupervisor(entry, this.#core.state.get("hartId"), opaque);
+  #begin(hart: number, entry: bigint, opaque: bigint): void {
+    this.#computer.harts[hart]!.enterSupervisor(entry, BigInt(hart), opaque);
   }
 }

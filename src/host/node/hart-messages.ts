@@ -24,6 +24,8 @@ export interface HartData {
 
 export interface VmConfig {
   readonly name: string;
+  /** vCPUs: 1 to 8. */
+  readonly cpus: number;
   /** Bytes. */
   readonly memory: number;
   readonly clock: ClockMode;

@@ -95,15 +95,12 @@ function create(id: number, config: VmConfig, files: BootFiles, shared: VmShared
     const outside = new HostOutside(shared, config.seed);
     const output = new OutputRing(shared.output);
     const vm = new VirtualMachine(processor, memory, {
-      name: config.name,
+      ...config,
       id,
-      memory: config.memory,
-      clock: config.clock,
       outside,
       drives,
       output: (bytes) => output.write(bytes),
       congested: () => output.congested,
-      terminal: config.terminal,
       warn: (message) => report({ kind: "warning", id, message }),
     });
     const resident: Resident = { vm, config, outside, drives, running: false };

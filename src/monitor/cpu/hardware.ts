@@ -11,11 +11,13 @@ import type { CpuTechnique } from "./technique.ts";
 
 export class HardwareTechnique implements CpuTechnique {
   readonly #vm: VirtualMachine;
-  readonly #state: HartState;
 
   constructor(vm: VirtualMachine) {
     this.#vm = vm;
-    this.#state = vm.core.state;
+  }
+
+  get #state(): HartState {
+    return this.#vm.core.state;
   }
 
   exit(): boolean {

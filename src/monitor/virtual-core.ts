@@ -1,6 +1,6 @@
 /** A virtual machine's hart (a vCPU), as its board sees it: state that is on the machine's hart only while that executes it. */
 import type { Core } from "#machine/core.ts";
-import { cause, envcfg, interrupt, privilege, virtualInterrupts } from "#machine/csr-bits.ts";
+import { cause, envcfg, interrupt, privilege, status, virtualInterrupts } from "#machine/csr-bits.ts";
 import { HartState } from "#machine/hart.ts";
 import { architecturalFields, architecturalSize, layout, type FieldName } from "#machine/layout.ts";
 import type { Processor } from "#machine/processor.ts";
@@ -102,6 +102,8 @@ export class VirtualCore implements Core {
     state.set("menvcfg", ENVIRONMENT);
     state.set("henvcfg", ENVIRONMENT);
     state.set("hgatp", this.#hgatp);
+    // Floating point is on for HS-mode, where the monitor stands: so the guest's own switch is the one that counts.
+    state.set("parkedStatus", 3n << BigInt(status.fs));
     // All of the machine's memory: which of it is the guest's is for its G-stage tables to say.
     state.set("pmpaddr", (1n << 54n) - 1n);
     state.set("pmpcfg", 0x1fn);

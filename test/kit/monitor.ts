@@ -83,7 +83,7 @@ export class TestMonitor {
       ...options,
     });
     vm.boot(typeof files === "string" ? { kernel: { format: "raw", bytes: assemble(files, { base: address.memory }) }, append: "" } : files);
-    return { vm, host, output: () => output, end: () => this.#ends.get(vm), x: (index) => vm.core.state.get("x", index) };
+    return { vm, host, output: () => output, end: () => this.#ends.get(vm), x: (index) => vm.cores[0]!.state.get("x", index) };
   }
 
   start(vm: TestVm, allotment: Allotment = { shares: 1, cap: 1 }): void {

@@ -59,18 +59,18 @@ export class HardwareTechnique implements CpuTechnique {
 
   /** Does what the instruction would have done; false if no device answers. */
   #device(physical: number, access: DeviceAccess): boolean {
-    const state = this.#state;
+    const { core, computer } = this.#vm;
+    const { state } = core;
+    if (computer.bus.find(physical) === undefined) return false;
+    this.#vm.record(access.kind === "write" ? "device-write" : "device-read", physical);
+    // First, since what the device does may shorten the slice.
+    core.retire(access.length);
     if (access.kind === "write") {
-      const [low, high] = access.register === 0 ? [0, 0] : [state.low("x", access.register), state.high("x", access.register)];
-      this.#vm.record("device-write", physical);
-      if (!this.#vm.mmioWrite(physical, access.size, low, high)) return false;
+      computer.mmioWrite(physical, access.size, state.low("x", access.register), state.high("x", access.register));
     } else {
-      this.#vm.record("device-read", physical);
-      const value = this.#vm.mmioRead(physical, access.size);
-      if (value === undefined) return false;
+      const value = computer.mmioRead(physical, access.size)!;
       if (access.register !== 0) state.setHalves("x", access.register, ...extended(value, access));
     }
-    this.#vm.core.retire(access.length);
     return true;
   }
 

@@ -50,6 +50,8 @@ const INSTRUCTION_CLOCK_EPOCH = 1_767_225_600_000_000_000n;
 
 export interface ComputerParts {
   readonly harts: readonly Core[];
+  /** Whether the harts have the hypervisor extension. */
+  readonly hypervisor: boolean;
   /** Memory as devices see it, and whoever loads a program. */
   readonly dma: DmaMemory;
   /** Physical address and bytes of memory. */
@@ -61,6 +63,7 @@ type HartActivity = "stopped" | "waiting" | "running";
 
 export class Computer implements Guest {
   readonly harts: readonly Core[];
+  readonly hypervisor: boolean;
   readonly dma: DmaMemory;
   readonly memory: { readonly base: number; readonly size: number };
   readonly clockMode: ClockMode;
@@ -83,8 +86,9 @@ export class Computer implements Guest {
   /** Whether the slice may be shortened now: the hart looks at its budget again only after a store to a device. */
   #inStore = false;
 
-  constructor({ harts, dma, memory }: ComputerParts, clockMode: ClockMode, outside: Outside) {
+  constructor({ harts, hypervisor, dma, memory }: ComputerParts, clockMode: ClockMode, outside: Outside) {
     this.harts = harts;
+    this.hypervisor = hypervisor;
     this.dma = dma;
     this.memory = memory;
     this.clockMode = clockMode;

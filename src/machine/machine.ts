@@ -41,7 +41,7 @@ export class Machine {
     this.processor = new Processor(allocate(map), map);
     const { dma } = this.processor;
     const memory = { base: map.ramBase, size: map.ramSize };
-    this.computer = new Computer({ harts: [new BareCore(this.processor)], dma, memory }, options.clock, options.outside);
+    this.computer = new Computer({ harts: [new BareCore(this.processor)], hypervisor: true, dma, memory }, options.clock, options.outside);
   }
 
   get state(): HartState {

@@ -49,7 +49,7 @@ export class VirtualMachine implements Guest {
     this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory });
     const hgatp = this.memory.tables.hgatp(options.id);
     this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, hgatp));
-    this.computer = new Computer({ harts: this.cores, dma: this.memory, memory: this.memory }, options.clock, options.outside);
+    this.computer = new Computer({ harts: this.cores, hypervisor: false, dma: this.memory, memory: this.memory }, options.clock, options.outside);
     this.board = new Board({ ...options, computer: this.computer });
     this.#technique = new HardwareTechnique(this);
     this.#congested = options.congested ?? (() => false);

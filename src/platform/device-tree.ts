@@ -24,7 +24,7 @@ export const hartPhandle = (hart: number): number => (hart === 0 ? 1 : hart + 3)
 const TIMEBASE = 10_000_000;
 const CACHE_BLOCK = 64;
 
-const baseIsa = "rv64imafdch";
+const baseIsa = "rv64imafdc";
 /** What the instruction table and the hart have beyond it, in the order of the ISA manual's naming rules. */
 const extensions = [
   "zicbom", "zicbop", "zicboz", "zicntr", "zicond", "zicsr", "zifencei", "zba", "zbb", "zbs",
@@ -34,7 +34,7 @@ const extensions = [
 export function describeBoard(
   devices: readonly Described[],
   powerNodes: readonly DeviceTreeNode[],
-  harts: number,
+  harts: { readonly count: number; readonly hypervisor: boolean },
   memory: { readonly base: number; readonly size: number },
   chosen: Chosen,
   consolePath: string,
@@ -51,7 +51,7 @@ export function describeBoard(
       {
         name: "cpus",
         properties: { "#address-cells": [1], "#size-cells": [0], "timebase-frequency": [TIMEBASE] },
-        children: Array.from({ length: harts }, (_, hart) => describeHart(hart)),
+        children: Array.from({ length: harts.count }, (_, hart) => describeHart(hart, harts.hypervisor)),
       },
       {
         name: "soc",
@@ -71,7 +71,8 @@ function describeChosen({ append, initrd, seed }: Chosen, consolePath: string): 
   return { name: "chosen", properties: { bootargs: append, "stdout-path": consolePath, "rng-seed": seed, ...initrdCells } };
 }
 
-function describeHart(hart: number): DeviceTreeNode {
+function describeHart(hart: number, hypervisor: boolean): DeviceTreeNode {
+  const isa = hypervisor ? `${baseIsa}h` : baseIsa;
   return {
     name: `cpu@${hart.toString(16)}`,
     properties: {
@@ -79,9 +80,9 @@ function describeHart(hart: number): DeviceTreeNode {
       reg: [hart],
       status: "okay",
       compatible: "riscv",
-      "riscv,isa": [baseIsa, ...extensions].join("_"),
+      "riscv,isa": [isa, ...extensions].join("_"),
       "riscv,isa-base": "rv64i",
-      "riscv,isa-extensions": [...baseIsa.slice("rv64".length), ...extensions],
+      "riscv,isa-extensions": [...isa.slice("rv64".length), ...extensions],
       "riscv,cbom-block-size": [CACHE_BLOCK],
       "riscv,cbop-block-size": [CACHE_BLOCK],
       "riscv,cboz-block-size": [CACHE_BLOCK],

@@ -12,7 +12,7 @@ const ECALL_LENGTH = 4;
 export class Firmware implements SbiPlatform {
   readonly hartCount: number;
   readonly memory: DmaMemory;
-  readonly hypervisor = true;
+  readonly hypervisor: boolean;
   /** "HST" and the version of this firmware. */
   readonly identity: SbiIdentity = {
     implementationId: 0x48_5354,
@@ -30,6 +30,7 @@ export class Firmware implements SbiPlatform {
 
   constructor(computer: Computer, console: Console, end: (end: MachineEnd) => void) {
     this.hartCount = computer.harts.length;
+    this.hypervisor = computer.hypervisor;
     this.memory = computer.dma;
     this.#computer = computer;
     this.#console = console;

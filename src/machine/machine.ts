@@ -22,6 +22,8 @@ export interface MachineOptions {
   readonly outside: Outside;
   /** Wakes the machine when it waits: for an arrival, or for a command. */
   readonly doorbell: Doorbell;
+  /** Whether software is told of the hypervisor extension; true if absent. */
+  readonly hypervisor?: boolean;
   /** Asked between slices. */
   readonly command?: () => Command;
 }
@@ -41,7 +43,7 @@ export class Machine {
     this.processor = new Processor(allocate(map), map);
     const { dma } = this.processor;
     const memory = { base: map.ramBase, size: map.ramSize };
-    this.computer = new Computer({ harts: [new BareCore(this.processor)], hypervisor: true, dma, memory }, options.clock, options.outside);
+    this.computer = new Computer({ harts: [new BareCore(this.processor)], hypervisor: options.hypervisor ?? true, dma, memory }, options.clock, options.outside);
   }
 
   get state(): HartState {

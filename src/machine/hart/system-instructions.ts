@@ -164,6 +164,8 @@ export const systemHandlers: Record<SystemOperation, SystemHandler> = {
   ecall: (f, state, _parts, labels, r, s) => {
     f.if(i32.and(state.get("firmware"), modeIs(state, privilege.supervisor)), () => {
       state.set("pc", s.pc);
+      // ECALL does not retire (3.3.1).
+      f.set(r.budget, i32.add(r.budget, 1));
       state.set("budget", r.budget);
       state.set("exitReason", ExitReason.firmware);
       f.return(-1, r.budget);

@@ -33,6 +33,15 @@ const MACHINES: readonly MachineKind[] = [
     version: () => `hostelry ${firstLine("git", ["-C", ROOT, "describe", "--always", "--dirty"])}, Node ${process.version}`,
   },
   {
+    name: "vm",
+    command: ({ kernel, initrd, append, memory }) => [
+      ...[`${ROOT}bin/hostelry`, "run", "--kernel", kernel, "--initrd", initrd],
+      ...["--append", append, "--memory", `${memory}M`],
+    ],
+    stats: ["--stats"],
+    version: () => `a VM of hostelry ${firstLine("git", ["-C", ROOT, "describe", "--always", "--dirty"])}, Node ${process.version}`,
+  },
+  {
     name: "qemu",
     command: ({ kernel, initrd, append, memory }) => [
       ...["qemu-system-riscv64", "-M", "virt", "-cpu", "rv64", "-m", `${memory}`, "-nographic", "-no-reboot"],

@@ -16,29 +16,31 @@ const MIB = 1 << 20;
 const found = await defaultImage();
 const skip = "skip" in found ? found.skip : false;
 
-suite("Debian boots", { skip }, () => {
-  const script = "uname -srm\nread -r first second rest </proc/uptime\necho 'a b' | tr ' ' _\nexit 7\n";
+const SCRIPT = "uname -srm\nread -r first second rest </proc/uptime\necho 'a b' | tr ' ' _\nexit 7\n";
 
-  test("with the built-in firmware, runs a script from a pipe, and ends with its status", async () => {
-    const { status, stdout, stderr } = await hostelry(["run"], { input: script });
+suite("Debian boots on OpenSBI in M-mode", { skip }, () => {
+  for (const name of ["fw_dynamic.bin", "fw_jump.bin", "fw_dynamic.elf"]) {
+    const firmware = join(FIRMWARE, name);
+    test(`its ${name}`, { skip: skipWithoutFile(firmware, "opensbi") }, async () => {
+      const { status, stdout } = await hostelry(["run", "default", "--bios", firmware], { input: SCRIPT });
+      assert.equal(status, 7, stdout.slice(-2000));
+      assert.match(stdout, /OpenSBI v/);
+      assert.match(stdout, /\na_b\n$/);
+    });
+  }
+});
+
+for (const [where, run] of [["on the bare machine", ["run", "--bare"]], ["in a VM", ["run"]]] as const) suite(`Debian boots ${where}`, { skip }, () => {
+  test("runs a script from a pipe, and ends with its status", async () => {
+    const { status, stdout, stderr } = await hostelry(run, { input: SCRIPT });
     assert.equal(status, 7, stdout.slice(-2000));
     assert.match(stdout, /Linux version 6\./);
     assert.match(stdout, /\nLinux 6\.\S+-riscv64 riscv64\na_b\n$/);
     assert.match(stderr, /^The image default: Linux 6\./);
   });
 
-  for (const name of ["fw_dynamic.bin", "fw_jump.bin", "fw_dynamic.elf"]) {
-    const firmware = join(FIRMWARE, name);
-    test(`with OpenSBI's ${name} in M-mode`, { skip: skipWithoutFile(firmware, "opensbi") }, async () => {
-      const { status, stdout } = await hostelry(["run", "default", "--bios", firmware], { input: script });
-      assert.equal(status, 7, stdout.slice(-2000));
-      assert.match(stdout, /OpenSBI v/);
-      assert.match(stdout, /\na_b\n$/);
-    });
-  }
-
   test("the end of input is the end of the shell, with success", async () => {
-    const { status } = await hostelry(["run", "--memory", "128M"]);
+    const { status } = await hostelry([...run, "--memory", "128M"]);
     assert.equal(status, 0);
   });
 
@@ -47,25 +49,25 @@ suite("Debian boots", { skip }, () => {
     new Random(11).fill(bytes);
     const base64 = Buffer.from(bytes).toString("base64").replaceAll(/.{76}/g, "$&\n");
     const script = `base64 -d <<'END' | md5sum\n${base64}\nEND\nprintf '\\001\\003\\004\\032\\021\\023\\177'; cat <<'END' | od -An -tx1\n\x01\x03\x04\x11\x13\x16\x1a\x7f\nEND\n`;
-    const { stdout } = await hostelry(["run"], { input: Buffer.from(script, "latin1") });
+    const { stdout } = await hostelry(run, { input: Buffer.from(script, "latin1") });
     assert.ok(stdout.includes(createHash("md5").update(bytes).digest("hex")), stdout.slice(-300));
     assert.ok(stdout.endsWith("\x01\x03\x04\x1a\x11\x13\x7f 01 03 04 11 13 16 1a 7f 0a\n"), JSON.stringify(stdout.slice(-100)));
   });
 
   test("reboots, and starts again from its files", async () => {
-    const { status, stdout } = await hostelry(["run"], { input: "echo first; reboot -f\n" });
+    const { status, stdout } = await hostelry(run, { input: "echo first; reboot -f\n" });
     assert.equal(stdout.match(/Linux version/g)?.length, 2);
     assert.equal(status, 0);
   });
 
   test("a panic has a status of its own, and one line that says so", async () => {
-    const { status, stderr } = await hostelry(["run"], { input: "echo c >/proc/sysrq-trigger\n" });
+    const { status, stderr } = await hostelry(run, { input: "echo c >/proc/sysrq-trigger\n" });
     assert.equal(status, 71);
     assert.match(stderr, /hostelry: the guest's kernel panicked/);
   });
 
   test("with the instruction clock, a guest's minute takes no minute", async () => {
-    const { status, stdout } = await hostelry(["run", "--clock", "instructions", "--seed", "3"], { input: "date +%Y; sleep 60; exit 4\n", timeoutMs: 50_000 });
+    const { status, stdout } = await hostelry([...run, "--clock", "instructions", "--seed", "3"], { input: "date +%Y; sleep 60; exit 4\n", timeoutMs: 50_000 });
     assert.equal(status, 4);
     assert.match(stdout, /\n2026\n$/);
   });

@@ -1,5 +1,6 @@
 /** The thread that compiles regions. */
 import { workerData } from "node:worker_threads";
+import { layout } from "#machine/layout.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
 import type { RegionRequest } from "#machine/translate/region.ts";
 import { collectGarbage } from "./garbage.ts";
@@ -9,14 +10,25 @@ const { memory, map, options, port } = workerData as RegionCompilerData;
 const compiler = new RegionCompiler(memory.buffer, map, options);
 collectGarbage();
 
-/** Milliseconds without work after which this thread tidies up. */
+/**
+ * Milliseconds without work after which this thread tidies up, if the guest is idle too, having executed less than so many instructions. It would drop all of
+ * V8's baseline code, also of other threads, and a hart that is busy would have to make it again.
+ */
 const QUIET = 500;
+const IDLE_INSTRUCTIONS = 10e6;
+
+const retired = new BigInt64Array(memory.buffer, map.hart + layout.instretTarget.offset, 1);
 let quiet: NodeJS.Timeout | undefined;
+
+function tidyLater(): void {
+  clearTimeout(quiet);
+  const before = retired[0]!;
+  quiet = setTimeout(() => (retired[0]! - before < IDLE_INSTRUCTIONS ? collectGarbage() : tidyLater()), QUIET);
+}
 
 port.on("message", (requests: readonly RegionRequest[]) => {
   port.postMessage(reply(requests));
-  clearTimeout(quiet);
-  quiet = setTimeout(collectGarbage, QUIET);
+  tidyLater();
 });
 
 function reply(requests: readonly RegionRequest[]): CompilerReply {

@@ -246,6 +246,12 @@ export class FunctionBuilder implements FunctionReference {
     this.#take(signature.results, into);
   }
 
+  returnCall(target: FunctionReference, operands: readonly Operand[]): void {
+    operands.forEach((operand, i) => toExpr(target.parameters[i]!, operand).emit(this.code));
+    this.code.byte(0x12);
+    this.code.u32(target.index);
+  }
+
   returnCallIndirect(signature: Signature, slot: Operand, operands: readonly Operand[]): void {
     operands.forEach((operand, i) => toExpr(signature.parameters[i]!, operand).emit(this.code));
     toExpr("i32", slot).emit(this.code);

@@ -53,7 +53,7 @@ function readable(module: string): string {
     .replace(/;; label = (@\d+)/g, "(;$1;)")
     .replace(/^ *\(func[^\n]*\(result[^\n]*\)/, "(func (param $state i32) (param $pc i64) (param $budget i32) (param $nesting i32) (result i64 i32)")
     .replace(/\blocal\.(get|set|tee) (\d+)/g, (whole, kind: string, number: string) => (Number(number) < 4 ? `local.${kind} $${parameters[Number(number)]}` : whole))
-    .replace(/\bcall (\d+)/g, (whole, number: string) => (imports[Number(number)] === undefined ? whole : `call $${imports[Number(number)]}`))
+    .replace(/\b((?:return_)?call) (\d+)/g, (whole, kind: string, number: string) => (imports[Number(number)] === undefined ? whole : `${kind} $${imports[Number(number)]}`))
     .replace(/ align=\d+/g, "")
     // Where the head lies depends on all that stands before it.
     .replaceAll(`i32.const ${map.ram})`, "i32.const $head)")

@@ -21,7 +21,8 @@ export interface HartProgram {
   readonly csrIndex: Uint8Array;
   /** Routines that translated code imports, with their signatures. */
   readonly routines: Readonly<Record<string, FunctionReference>>;
-  readonly resolve: FunctionReference;
+  readonly jump: FunctionReference;
+  readonly recover: FunctionReference;
   readonly csr: FunctionReference;
 }
 
@@ -71,7 +72,8 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
   const exported: Record<string, FunctionReference> = {
     run: interpreter.run,
     nested: interpreter.nested,
-    resolve: regions.resolve,
+    jump: regions.jump,
+    recover: interpreter.recover,
     csr: csrs.access,
     fetch: decoder.fetch,
     decode: decoder.decode,
@@ -88,5 +90,5 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     ...routines,
   };
   for (const [name, target] of Object.entries(exported)) module.export(name, target);
-  return { bytes: module.encode({ names: true }), csrIndex: csrs.index, routines, resolve: regions.resolve, csr: csrs.access };
+  return { bytes: module.encode({ names: true }), csrIndex: csrs.index, routines, jump: regions.jump, recover: interpreter.recover, csr: csrs.access };
 }

@@ -34,7 +34,9 @@ import type { VirtualMachineAccess } from "./virtual-machine-access.ts";
 export const hotThreshold = 1000;
 
 /** Depth of nested region calls. */
-export const nestingLimit = 100;
+export const nestingLimit = 160;
+/** A region that left goes on in place only if there is so much room for what it may call yet. */
+const recoveryRoom = 60;
 
 export interface InterpreterParts {
   readonly translation: AddressTranslation;
@@ -57,6 +59,11 @@ export interface Interpreter {
   readonly run: FunctionReference;
   /** With a region's signature: interprets a callee that is not translated, until it returns to its caller. */
   readonly nested: FunctionReference;
+  /**
+   * (state, pc, budget, nesting, stop) → (pc, budget): a region's callee came back with this pc. If it left for the interpreter, it is interpreted until it
+   * returns to `stop`, if that can be.
+   */
+  readonly recover: FunctionReference;
 }
 
 export function defineInterpreter(program: Program, parts: InterpreterParts): Interpreter {
@@ -162,9 +169,11 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       });
 
     f.set(bankBase, state.get("bank"));
-    f.set(bypass, -1);
-    // A callee of translated code counts as called.
-    f.set(profile, i64.ne(stop, -1));
+    // Where a region left, no region is entered; a callee of translated code counts as called.
+    const leaves = f.let(state.get("interpretOne"));
+    state.set("interpretOne", 0);
+    f.set(bypass, select(leaves, pc, i64.const(-1)));
+    f.set(profile, i32.and(i64.ne(stop, -1), i32.eqz(leaves)));
 
     f.loop((fetch) => {
       // Here pc is where to go on, nothing else is known.
@@ -380,7 +389,18 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     f.return(pc, budget);
   });
 
-  return { run, nested };
+  const recover = module.function("recover", ["i32", "i64", "i32", "i32", "i64"], ["i64", "i32"], (f) => {
+    const state = new State(f);
+    const [pc, budget, nesting, stop] = [1, 2, 3, 4].map((i) => f.parameter(i)) as [Local, Local, Local, Local];
+    const unwinds = i32.or(i32.or(state.get("exitReason"), state.get("attention")), i32.ltU(nesting, recoveryRoom));
+    f.if(i32.or(i32.eqz(state.get("interpretOne")), unwinds), () => f.return(pc, budget));
+    state.count("translated", i64.sub(0, i64.extendI32S(budget)));
+    f.call(interpret, [state.base, pc, budget, nesting, stop], [pc, budget]);
+    state.count("translated", i64.extendI32S(budget));
+    f.return(pc, budget);
+  });
+
+  return { run, nested, recover };
 }
 
 export interface Labels {

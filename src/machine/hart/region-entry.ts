@@ -21,10 +21,10 @@ export const interpreterSlot = 0;
 export interface RegionEntry {
   /** (state, pc, region record) → slot of the function table, or 0 if the region is not for this context. */
   readonly enter: FunctionReference;
-  /** (state, pc) → slot of the region that begins there, or of the interpreter. */
-  readonly resolve: FunctionReference;
-  /** (state, pc, budget, nesting) → (pc, budget). */
+  /** Of a region: (state, pc, budget, nesting) → (pc, budget). */
   readonly signature: Signature;
+  /** With a region's signature: goes on in the region at pc, or in the interpreter. For what the jump cache doesn't know. */
+  readonly jump: FunctionReference;
 }
 
 export function defineRegionEntry({ module, map }: Program, decoder: Decoder): RegionEntry {
@@ -66,6 +66,7 @@ export function defineRegionEntry({ module, map }: Program, decoder: Decoder): R
     f.push(i32.load(record, regionRecord.slot));
   });
 
+  /** (state, pc) → slot of the region that begins there, or of the interpreter. */
   const resolve = module.function("resolve", ["i32", "i64"], ["i32"], (f) => {
     const [state, pc] = [new State(f), f.parameter(1)];
     const page = f.let(call(pageAt, state.base, pc));
@@ -79,7 +80,13 @@ export function defineRegionEntry({ module, map }: Program, decoder: Decoder): R
     f.push(call(enter, state.base, pc, record));
   });
 
-  return { enter, resolve, signature: module.signature(["i32", "i64", "i32", "i32"], ["i64", "i32"]) };
+  const signature = module.signature(["i32", "i64", "i32", "i32"], ["i64", "i32"]);
+  const jump = module.function("jump", signature.parameters, signature.results, (f) => {
+    const operands = [0, 1, 2, 3].map((i) => f.parameter(i));
+    f.returnCallIndirect(signature, call(resolve, operands[0]!, operands[1]!), operands);
+  });
+
+  return { enter, signature, jump };
 }
 
 /** Notes in the bank that its jump cache depends on a page. */

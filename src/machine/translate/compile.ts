@@ -69,7 +69,8 @@ export class RegionCompiler {
     const routines = Object.entries(this.#program.routines).filter(([name]) => float || name.startsWith("mul"));
     return {
       signature: module.signature(["i32", "i64", "i32", "i32"], ["i64", "i32"]),
-      resolve: take("resolve", this.#program.resolve),
+      jump: take("jump", this.#program.jump),
+      recover: take("recover", this.#program.recover),
       csr: take("csr", this.#program.csr),
       routines: Object.fromEntries(routines.map(([name, routine]) => [name, take(name, routine)])),
       fusedMultiplyAdd: this.#options.fusedMultiplyAdd,

@@ -42,8 +42,10 @@ import { unroll, unrollable } from "./unroll.ts";
 /** What translated code calls, imported from the hart's program. */
 export interface RegionImports {
   readonly signature: Signature;
-  /** (state, pc) → slot of the region there, or that of the nested interpreter. */
-  readonly resolve: FunctionReference;
+  /** With a region's signature: goes on at pc, where the jump cache knows no region. */
+  readonly jump: FunctionReference;
+  /** (state, pc, budget, nesting, stop) → (pc, budget): where a callee returned to another pc than `stop`. */
+  readonly recover: FunctionReference;
   readonly csr: FunctionReference;
   readonly routines: Readonly<Record<string, FunctionReference>>;
   /** Whether the host's relaxed multiply-add rounds once. */
@@ -425,7 +427,7 @@ class BlockEmitter implements Semantics {
         }
         const decoded = this.#block.instructions.at(-1)!;
         const takenOffset = offsets.at(-2)! + decoded.imm;
-        const away = (offset: number): Label => this.#outlinedTail(offset);
+        const away = (offset: number): Label => this.#outlinedTail(region.address(offset));
         if (end.taken < 0) f.branchIf(away(takenOffset), taken);
         else f.branchIf(away(offsets.at(-1)!), i32.eqz(taken));
         if (end.taken < 0 && end.notTaken < 0) return this.#tail(region.address(offsets.at(-1)!));
@@ -450,27 +452,21 @@ class BlockEmitter implements Semantics {
     }
   }
 
-  /** The slot of the region at a pc: the jump cache's, or what a slower look-up finds. */
-  #slot(target: Local): Local {
-    const { f } = this;
-    const { bank: bankBase, state } = this.#region;
-    const slot = f.temporary("i32");
-    const entry = f.let(jumpEntry(bankBase, target));
-    f.if(
-      i64.eq(i64.load(entry), target),
-      () => f.set(slot, i32.load(entry, 8)),
-      () => f.set(slot, call(this.#region.imports.resolve, state, target)),
-    );
-    return slot;
+  /** Where the jump cache has the slot of a region at a pc, and whether it doesn't have it. */
+  #lookUp(target: Local): { slot: Expr; missed: Expr } {
+    const entry = this.f.let(jumpEntry(this.#region.bank, target));
+    return { slot: i32.load(entry, 8), missed: i64.ne(i64.load(entry), target) };
   }
 
-  /** Goes on in another region, in place of this one. */
-  #tail(to: Expr): void {
+  /** Goes on in another region, in place of this one. On a miss too it calls nothing, so that nothing must be kept over a call. */
+  #tail(to: Expr, dirty: RegisterSet = this.#dirty, words = this.#words): void {
     const { f } = this;
     const { state, budget, nesting, imports } = this.#region;
-    this.#region.store(this.#dirty, this.#words);
+    this.#region.store(dirty, words);
     const target = f.let(to);
-    f.returnCallIndirect(imports.signature, this.#slot(target), [state, target, budget, nesting]);
+    const { slot, missed } = this.#lookUp(target);
+    f.if(missed, () => f.returnCall(imports.jump, [state, target, budget, nesting]));
+    f.returnCallIndirect(imports.signature, slot, [state, target, budget, nesting]);
   }
 
   /** To an indirect jump's known targets; elsewhere by way of the jump cache. */
@@ -504,20 +500,10 @@ class BlockEmitter implements Semantics {
     f.branchTable(i32.wrap(i64.shrU(distance, 1)), table, elsewhere);
   }
 
-  #outlinedTail(to: number | Local): Label {
+  #outlinedTail(to: Expr): Label {
     const dirty = { ...this.#dirty };
     const words = this.#words;
-    const region = this.#region;
-    return this.f.outlined(() => {
-      region.store(dirty, words);
-      const target = typeof to === "number" ? this.f.let(region.address(to)) : to;
-      this.f.returnCallIndirect(region.imports.signature, this.#slot(target), [
-        region.state,
-        target,
-        region.budget,
-        region.nesting,
-      ]);
-    });
+    return this.f.outlined(() => this.#tail(to, dirty, words));
   }
 
   #call(to: Expr, next: number, edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
@@ -532,12 +518,20 @@ class BlockEmitter implements Semantics {
       i32.eqz(nesting),
     );
     const result = f.temporary("i64");
-    f.callIndirect(imports.signature, this.#slot(target), [state, target, budget, i32.sub(nesting, 1)], [result, budget]);
-    // Anything but a return to here unwinds: a trap, an interrupt, a longjmp, another thread.
-    f.branchIf(
-      f.outlined(() => f.return(result, budget)),
-      i64.ne(result, region.address(nextOffset)),
+    const deeper = f.let(i32.sub(nesting, 1));
+    const { slot, missed } = this.#lookUp(target);
+    const operands = [state, target, budget, deeper];
+    f.if(
+      missed,
+      () => f.call(imports.jump, operands, [result, budget]),
+      () => f.callIndirect(imports.signature, slot, operands, [result, budget]),
     );
+    // Anything but a return to here unwinds: an interrupt, a longjmp, another thread; unless the callee only left for the interpreter.
+    const expected = region.address(nextOffset);
+    f.if(i64.ne(result, expected), () => {
+      f.call(imports.recover, [state, result, budget, deeper, expected], [result, budget]);
+      f.if(i64.ne(result, expected), () => f.return(result, budget));
+    });
     if (next < 0) return f.return(result, budget);
     f.set(region.bank, get(state, "bank"));
     if (!region.checks(next)) {

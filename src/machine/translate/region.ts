@@ -131,6 +131,9 @@ export function isReturn({ instruction, rd, rs1 }: Decoded): boolean {
   return instruction.flow === "jump-register" && rd === 0 && rs1 === 1;
 }
 
+/** Registers for return addresses (unprivileged manual, 2.5.1). With another rd, as linkage tables have it, jalr is a jump. */
+const isLink = (register: number): boolean => register === 1 || register === 5;
+
 /** auipc + jalr with the same register: the target is known. */
 function farTarget(previous: Site | undefined, site: Site): number | undefined {
   if (previous === undefined || previous.decoded.instruction.name !== "auipc") return undefined;
@@ -175,7 +178,7 @@ export function formRegion(reader: CodeReader, wanted: RegionRequest, edges: Edg
       }
       if (flow === "jump" || (flow === "jump-register" && farTarget(previous, site) !== undefined)) {
         const target = flow === "jump" ? offset + decoded.imm : farTarget(previous, site)!;
-        if (decoded.rd === 0) leader(context, target);
+        if (!isLink(decoded.rd)) leader(context, target);
         else if (decoded.rd === 1 && context === 0 && isSmallLeaf(reader, target)) {
           site.inlined = contexts.push({ parent: context, continuation: next }) - 1;
           leader(site.inlined, target);
@@ -184,7 +187,7 @@ export function formRegion(reader: CodeReader, wanted: RegionRequest, edges: Edg
       }
       if (flow === "jump-register") {
         if (context !== 0 && isReturn(decoded)) leader(contexts[context]!.parent, contexts[context]!.continuation);
-        else if (decoded.rd !== 0) leader(context, next);
+        else if (isLink(decoded.rd)) leader(context, next);
         else if (!isReturn(decoded)) for (const distance of edges.get(reader.host(offset)) ?? []) leader(context, offset + distance);
         break;
       }
@@ -261,7 +264,7 @@ function cut(
         return done({ kind: "branch", taken: find(context, site.offset + site.decoded.imm), notTaken: find(context, next) });
       }
       if (target !== undefined) {
-        if (site.decoded.rd === 0) return follow(context, target);
+        if (!isLink(site.decoded.rd)) return follow(context, target);
         if (site.inlined !== undefined) return follow(site.inlined, target);
         return done({ kind: "call", target, next: find(context, next) });
       }
@@ -271,7 +274,7 @@ function cut(
           const { parent, continuation } = contexts[context]!;
           return follow(parent, continuation);
         }
-        if (site.decoded.rd !== 0) return done({ kind: "call", target: undefined, next: find(context, next) });
+        if (isLink(site.decoded.rd)) return done({ kind: "call", target: undefined, next: find(context, next) });
         const targets = (edges.get(reader.host(site.offset)) ?? [])
           .map((distance) => site.offset + distance)
           .filter((to) => find(context, to) >= 0)

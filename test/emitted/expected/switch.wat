@@ -12,7 +12,7 @@
 ;;     ret
 
 (func (param $state i32) (param $pc i64) (param $budget i32) (param $nesting i32) (result i64 i32)
-  (local i32 i64 i64 i64 i64 i64 i32 i32)
+  (local i32 i64 i64 i64 i64 i64 i32)
   (block (;@1;)
     (block (;@2;)
       (local.set 4 (i32.load (;bank;) (local.get $state)))
@@ -45,21 +45,20 @@
       (unreachable))
     (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
     (return (local.get $pc) (local.get $budget)))
-  (local.set 11
+  (local.set 9 (local.get 8))
+  (local.set 10
     (i32.add
-      (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 8)) (i32.const 3)) (i32.const 131056)))
+      (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 9)) (i32.const 3)) (i32.const 131056)))
       (i32.const 81920)))
   (if (;@1;)
-    (i64.eq (i64.load (local.get 11)) (local.get 8))
+    (i64.ne (i64.load (local.get 10)) (local.get 9))
     (then
-      (local.set 10 (i32.load offset=8 (local.get 11))))
-    (else
-      (local.set 10 (call $resolve (local.get $state) (local.get 8)))))
+      (return_call $jump (local.get $state) (local.get 9) (local.get $budget) (local.get $nesting))))
   (return_call_indirect
     (type 0)
     (local.get $state)
-    (local.get 8)
+    (local.get 9)
     (local.get $budget)
     (local.get $nesting)
-    (local.get 10))
+    (i32.load offset=8 (local.get 10)))
   (unreachable))

@@ -73,6 +73,16 @@ for (const [where, run] of [["on the bare machine", ["run", "--bare"]], ["in a V
   });
 });
 
+suite("a VM with four vCPUs", { skip }, () => {
+  test("brings them all up, and each of them works", async () => {
+    const script = "nproc\nfor i in 1 2 3 4; do taskset $((1 << (i - 1))) sh -c 'read -r stat </proc/self/stat; set -- $stat; eval echo cpu \\${39}' & done; wait\nexit 3\n";
+    const { status, stdout } = await hostelry(["run", "--cpus", "4"], { input: script });
+    assert.equal(status, 3, stdout.slice(-2000));
+    assert.match(stdout, /\n4\n/);
+    assert.deepEqual([...stdout.matchAll(/\ncpu (\d)/g)].map(([, cpu]) => cpu).sort(), ["0", "1", "2", "3"]);
+  });
+});
+
 suite("disks", { skip: skip || skipWithoutFile("/usr/sbin/mkfs.ext4", "e2fsprogs") }, () => {
   const folder = temporaryFolder();
   const blobSize = cases(48) * MIB;

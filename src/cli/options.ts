@@ -46,3 +46,10 @@ export function parseSeed(text: string): number {
   }
   return seed;
 }
+
+/** vCPUs of a VM. */
+export function parseCpus(text: string): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count < 1 || count > 8) throw new HostelryError("bad-cpus", `--cpus ${text}: a VM has 1 to 8`);
+  return count;
+}

@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { addDoctorCommand } from "./doctor.ts";
 import { addImageCommands } from "./image-commands.ts";
 import type { Messages } from "./messages.ts";
-import { parseDrive, parseGranularity, parseMemory, parseSeed, type Drive } from "./options.ts";
+import { parseCpus, parseDrive, parseGranularity, parseMemory, parseSeed, type Drive } from "./options.ts";
 import type { RunOptions } from "./run.ts";
 
 const EXAMPLES = `
@@ -46,6 +46,7 @@ function addRunCommand(program: Command, messages: Messages, finish: (status: nu
     .option("--append <words>", "the kernel's command line; with an image, words added to its own")
     .option("--bios <file>", "firmware to start in M-mode, instead of the built-in SBI; with no image or kernel named, alone;\n`none`: the kernel itself starts in M-mode")
     .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
+    .addOption(withParser(new Option("--cpus <count>", "virtual CPUs, 1 to 8; they take turns on one hart"), parseCpus).default(1))
     .addOption(collecting(new Option("--drive <file[,ro]>", "a disk, also for reading only; can be given again")))
     .addOption(new Option("--clock <source>", "what time is: the host's, or 10 ns an instruction, which is repeatable").choices(["host", "instructions"]).default("host"))
     .addOption(withParser(new Option("--seed <number>", "makes all that the machine takes for random repeatable"), parseSeed))

@@ -1,13 +1,12 @@
 /** `hostelry run`: a machine in a thread, its console joined to the terminal. */
 import { HostelryError } from "#base/errors.ts";
 import { writeFileAtomic } from "#host/node/files.ts";
-import type { MachineConfig } from "#host/node/machine-config.ts";
 import { DEFAULT_APPEND } from "#images/image.ts";
 import type { ClockMode } from "#machine/computer.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import { constants } from "node:os";
 import { ConsoleSession, type ConsoleMode } from "./console-session.ts";
-import { startBare, startVm, type Running, type RunResult, type Start } from "./running.ts";
+import { startBare, startVm, type RunConfig, type Running, type RunResult, type Start } from "./running.ts";
 import { ExitStatus } from "./exit-status.ts";
 import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
 import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
@@ -21,6 +20,7 @@ export interface RunOptions {
   readonly append?: string;
   readonly bios?: string;
   readonly memory: number;
+  readonly cpus: number;
   readonly drive: readonly Drive[];
   readonly clock: ClockMode;
   readonly seed?: number;
@@ -35,7 +35,7 @@ export interface RunOptions {
 /** What boots, and by which command line. */
 interface BootChoice {
   readonly title: string;
-  readonly files: Pick<MachineConfig, "kernel" | "initrd" | "firmware">;
+  readonly files: Pick<RunConfig, "kernel" | "initrd" | "firmware">;
   readonly append: string;
   /** Whether its shell is ours, and knows `hostelry.pipe=1`. */
   readonly image: boolean;
@@ -47,7 +47,11 @@ export async function run(imageName: string | undefined, options: RunOptions, me
   const interactive = process.stdin.isTTY === true;
   const append = [choice.append, ...sessionWords(choice.image, interactive)].filter((word) => word !== "").join(" ");
   const mode: ConsoleMode = interactive ? "terminal" : /(^| )hostelry\.pipe=1( |$)/.test(append) ? "shell-pipe" : "raw-pipe";
-  const config: MachineConfig = {
+  if (isBare(options) && options.cpus !== 1) {
+    throw new HostelryError("bare-cpus", "the bare machine has one hart: leave out --cpus, or run a VM, without --bare");
+  }
+  const config: RunConfig = {
+    cpus: options.cpus,
     memory: options.memory,
     clock: options.clock,
     ...choice.files,
@@ -105,7 +109,7 @@ function sessionWords(image: boolean, interactive: boolean): string[] {
   return [...size, ...(term !== undefined && /^[\w.+-]+$/.test(term) ? [`hostelry.term=${term}`] : [])];
 }
 
-async function runMachine(start: Start, config: MachineConfig, mode: ConsoleMode, title: string, options: RunOptions, messages: Messages): Promise<number> {
+async function runMachine(start: Start, config: RunConfig, mode: ConsoleMode, title: string, options: RunOptions, messages: Messages): Promise<number> {
   let stopping: number | undefined;
   const began = performance.now();
   const machine = await start(config, {

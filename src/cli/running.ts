@@ -22,7 +22,11 @@ export interface Running {
   stop(): void;
 }
 
-export type Start = (config: MachineConfig, listener: MachineListener) => Promise<Running>;
+export interface RunConfig extends MachineConfig {
+  readonly cpus: number;
+}
+
+export type Start = (config: RunConfig, listener: MachineListener) => Promise<Running>;
 
 /** Frames beside the VM's memory, for its tables. */
 const TABLES_SHARE = 1 / 256;
@@ -45,7 +49,7 @@ export const startVm: Start = async (config, listener) => {
   const harts = new Harts({ harts: 1, memory: config.memory + tables, interpreterOnly: config.interpreterOnly });
   try {
     const files = await readShared(config);
-    const vm = harts.create({ ...config, name: "run", cpus: 1, allotment: { shares: 1, cap: 1 } }, files, {
+    const vm = harts.create({ ...config, name: "run", allotment: { shares: 1, cap: 1 } }, files, {
       started: () => listener.started(),
       rebooted: () => listener.restarted(),
       warning: (message) => listener.warning(message),

@@ -17,6 +17,15 @@ export class Random {
     }
   }
 
+  /** Four words, which `restore` takes: the sequence goes on from here. */
+  save(): number[] {
+    return [...this.#state];
+  }
+
+  restore(state: readonly number[]): void {
+    this.#state.set(state);
+  }
+
   /** The next 32 bits. */
   u32(): number {
     const state = this.#state;

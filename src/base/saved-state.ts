@@ -5,6 +5,8 @@ export type SavedValue = number | string | boolean | null | readonly SavedValue[
 
 export type SavedState = { readonly kind: string; readonly version: number } & { readonly [name: string]: SavedValue };
 
+const DECIMAL = /^-?[0-9]{1,40}$/;
+
 /** Something whose state can be taken out and put back, by field name. */
 export interface Saveable {
   save(): SavedState;
@@ -53,7 +55,7 @@ export class StateReader {
   /** A decimal string: a number that may be beyond 2^53. */
   bigint(name: string): bigint {
     const value = this.#fields[name];
-    if (typeof value !== "string" || !/^-?[0-9]{1,40}$/.test(value)) throw this.#bad(name, "a decimal string");
+    if (typeof value !== "string" || !DECIMAL.test(value)) throw this.#bad(name, "a decimal string");
     return BigInt(value);
   }
 
@@ -68,6 +70,14 @@ export class StateReader {
     return value as number[];
   }
 
+  /** A list of `length` decimal strings. */
+  bigints(name: string, length: number): bigint[] {
+    const value = this.#fields[name];
+    const fits = Array.isArray(value) && value.length === length && value.every((item) => typeof item === "string" && DECIMAL.test(item));
+    if (!fits) throw this.#bad(name, `a list of ${length} decimal strings`);
+    return (value as string[]).map(BigInt);
+  }
+
   /** A nested object. */
   object(name: string): StateReader {
     return StateReader.#of(this.#fields[name], `${this.#what}.${name}`);
@@ -78,6 +88,13 @@ export class StateReader {
     const value = this.#fields[name];
     if (!Array.isArray(value) || value.length !== length) throw this.#bad(name, `a list of ${length} objects`);
     return value.map((item, index) => StateReader.#of(item, `${this.#what}.${name}[${index}]`));
+  }
+
+  /** A list of `length` states whose own owners restore them. */
+  list(name: string, length: number): readonly unknown[] {
+    const value = this.#fields[name];
+    if (!Array.isArray(value) || value.length !== length) throw this.#bad(name, `a list of ${length}`);
+    return value;
   }
 
   /** A field whose own owner restores it. */

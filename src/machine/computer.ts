@@ -3,6 +3,7 @@
  * known to the `Core` alone. Its harts take turns. Nothing here runs code; whoever does asks `slice` for how long, and `turn` for whose turn is next.
  */
 import { assert } from "#base/assert.ts";
+import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import type { Clock, DmaMemory, InterruptLine } from "./bus.ts";
 import type { Core } from "./core.ts";
 import { interrupt } from "./csr-bits.ts";
@@ -59,9 +60,10 @@ export interface ComputerParts {
 }
 
 /** What a hart is doing: nothing, since nobody has started it; waiting since it executed WFI; or what there is to do. */
-type HartActivity = "stopped" | "waiting" | "running";
+const activities = ["stopped", "waiting", "running"] as const;
+type HartActivity = (typeof activities)[number];
 
-export class Computer implements Guest {
+export class Computer implements Guest, Saveable {
   readonly harts: readonly Core[];
   readonly hypervisor: boolean;
   readonly dma: DmaMemory;
@@ -202,6 +204,34 @@ export class Computer implements Guest {
 
   sliceEnded(): void {
     this.#surroundings!.sliceEnded();
+  }
+
+  /** What is neither the harts' own nor the devices'. To be taken between slices. */
+  save(): SavedState {
+    return {
+      kind: "computer",
+      version: 1,
+      mtimeOffset: `${this.#mtimeOffset}`,
+      timecmp: this.#timecmp.map((ticks) => (ticks === Infinity ? "-1" : `${ticks}`)),
+      activity: this.#activity.map((activity) => activities.indexOf(activity)),
+      current: this.#current,
+    };
+  }
+
+  restore(state: unknown): void {
+    const from = StateReader.open(state, "computer", 1);
+    const harts = this.harts.length;
+    const [mtimeOffset, current] = [Number(from.bigint("mtimeOffset")), from.uint("current", 4) % harts];
+    const timecmp = from.bigints("timecmp", harts).map((ticks) => (ticks < 0n ? Infinity : Number(ticks)));
+    const activity = from.uints("activity", 2, harts).map((index) => activities[index] ?? "stopped");
+    this.#mtimeOffset = mtimeOffset;
+    this.#current = current;
+    for (let hart = 0; hart < harts; hart++) {
+      this.#timecmp[hart] = timecmp[hart]!;
+      this.#activity[hart] = activity[hart]!;
+      this.#machineTimerPending[hart] = false;
+      this.#updateMachineTimer(hart);
+    }
   }
 
   /** As after power-on: hart 0 is to begin, and starts the others. */

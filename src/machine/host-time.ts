@@ -9,10 +9,10 @@ export class HostTime {
   #start: number;
   #pausedAt: number | undefined;
 
-  /** `now`: milliseconds of a clock that never goes back. */
-  constructor(now: () => number = () => performance.now()) {
+  /** `now`: milliseconds of a clock that never goes back. The guest's clock stands at `ticks`. */
+  constructor(now: () => number = () => performance.now(), ticks = 0) {
     this.#now = now;
-    this.#start = now();
+    this.#start = now() - ticks / TICKS_PER_MILLISECOND;
   }
 
   /** Ticks of 100 ns. */
@@ -23,6 +23,10 @@ export class HostTime {
   /** Nanoseconds since the Unix epoch: this clock goes on while the machine is paused, as the world's does. */
   realTime(): bigint {
     return BigInt(Math.round((performance.timeOrigin + performance.now()) * TICKS_PER_MILLISECOND)) * NANOSECONDS_PER_TICK;
+  }
+
+  get paused(): boolean {
+    return this.#pausedAt !== undefined;
   }
 
   pause(): void {

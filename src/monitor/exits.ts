@@ -20,7 +20,7 @@ export type ExitKind = (typeof exitKinds)[number];
 
 export interface Exit {
   readonly kind: ExitKind;
-  /** Milliseconds since the VM was started. */
+  /** Milliseconds since the Unix epoch. */
   readonly time: number;
   readonly pc: bigint;
   /** A guest-physical address, a hypercall's extension: what belongs to the kind. */
@@ -29,6 +29,15 @@ export interface Exit {
 
 /** So many exits are remembered. */
 const TRACE = 4096;
+
+export interface SavedExits {
+  readonly counts: Float64Array;
+  readonly kinds: Uint8Array;
+  readonly times: Float64Array;
+  readonly pcs: Uint32Array;
+  readonly details: Float64Array;
+  readonly next: number;
+}
 
 /** What an exit costs for being recorded: four stores and an addition. */
 export class ExitRecorder {
@@ -47,6 +56,20 @@ export class ExitRecorder {
     this.#pcs[2 * slot] = pcLow;
     this.#pcs[2 * slot + 1] = pcHigh;
     this.#details[slot] = detail;
+  }
+
+  /** Everything, for a VM that goes to another hart. */
+  save(): SavedExits {
+    return { counts: this.#counts.slice(), kinds: this.#kinds.slice(), times: this.#times.slice(), pcs: this.#pcs.slice(), details: this.#details.slice(), next: this.#next };
+  }
+
+  restore(saved: SavedExits): void {
+    this.#counts.set(saved.counts);
+    this.#kinds.set(saved.kinds);
+    this.#times.set(saved.times);
+    this.#pcs.set(saved.pcs);
+    this.#details.set(saved.details);
+    this.#next = saved.next;
   }
 
   get total(): number {

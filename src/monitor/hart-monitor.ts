@@ -42,7 +42,7 @@ export class HartMonitor {
   /** A booted VM runs from now on. */
   start(vm: VirtualMachine, allotment: Allotment): void {
     vm.computer.begin();
-    this.#scheduler.add(vm, allotment);
+    this.#scheduler.add(vm, allotment, performance.now());
   }
 
   /** It doesn't run any more, and all of its state is its own again. */
@@ -54,6 +54,11 @@ export class HartMonitor {
 
   set(vm: VirtualMachine, allotment: Allotment): void {
     this.#scheduler.set(vm, allotment);
+  }
+
+  /** Milliseconds, rounded, in which it had something to do since it was started, whether it had the hart or not. */
+  wantedFor(vm: VirtualMachine): number {
+    return Math.round(this.#scheduler.awakeFor(vm, performance.now()));
   }
 
   /** Runs VMs until `attend` says that it is enough. */
@@ -73,7 +78,7 @@ export class HartMonitor {
   #wake(now: number): void {
     for (const vm of this.#scheduler.items) {
       if (vm.congested) {
-        this.#sleepUntil(vm, now + CONGESTED_WAIT);
+        this.#sleepUntil(vm, now, now + CONGESTED_WAIT);
         continue;
       }
       vm.computer.takeArrivals();
@@ -102,13 +107,13 @@ export class HartMonitor {
   /** Its next vCPU has the VM's turn; or the VM sleeps, if all wait. */
   #sleepOrWake(vm: VirtualMachine, now: number): void {
     const ticks = vm.computer.turn();
-    if (ticks > 0) this.#sleepUntil(vm, now + ticks / TICKS_PER_MILLISECOND);
-    else this.#scheduler.wake(vm);
+    if (ticks > 0) this.#sleepUntil(vm, now, now + ticks / TICKS_PER_MILLISECOND);
+    else this.#scheduler.wake(vm, now);
   }
 
-  #sleepUntil(vm: VirtualMachine, deadline: number): void {
+  #sleepUntil(vm: VirtualMachine, now: number, deadline: number): void {
     this.#deadlines.set(vm, deadline);
-    this.#scheduler.sleep(vm);
+    this.#scheduler.sleep(vm, now);
   }
 
   #wait(rings: number, milliseconds: number): void {

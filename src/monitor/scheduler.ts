@@ -17,7 +17,10 @@ interface Entry<Item> {
   pass: number;
   /** Milliseconds: not before then, since it has had what its cap allows. */
   eligible: number;
-  awake: boolean;
+  /** Since when it has something to do; undefined while it sleeps. */
+  awakeSince: number | undefined;
+  /** For how long it had, before that: milliseconds. */
+  awakeFor: number;
 }
 
 /** Who was kept off the hart may catch up so much of its cap at once, in milliseconds. */
@@ -28,10 +31,10 @@ export class Scheduler<Item> {
   /** The pass of whoever ran last: those who come anew or wake begin here. */
   #pass = 0;
 
-  add(item: Item, allotment: Allotment): void {
+  add(item: Item, allotment: Allotment, now: number): void {
     assert(allotment.shares > 0 && allotment.cap > 0 && allotment.cap <= 1, "shares and cap are positive, a cap is at most 1", { ...allotment });
     assert(!this.#entries.has(item), "scheduled twice");
-    this.#entries.set(item, { item, allotment, pass: this.#pass, eligible: 0, awake: true });
+    this.#entries.set(item, { item, allotment, pass: this.#pass, eligible: 0, awakeSince: now, awakeFor: 0 });
   }
 
   remove(item: Item): void {
@@ -50,19 +53,27 @@ export class Scheduler<Item> {
     return this.#entries.size;
   }
 
-  wake(item: Item): void {
+  wake(item: Item, now: number): void {
     const entry = this.#entry(item);
-    if (entry.awake) return;
-    entry.awake = true;
+    if (entry.awakeSince !== undefined) return;
+    entry.awakeSince = now;
     entry.pass = Math.max(entry.pass, this.#pass);
   }
 
-  sleep(item: Item): void {
-    this.#entry(item).awake = false;
+  sleep(item: Item, now: number): void {
+    const entry = this.#entry(item);
+    entry.awakeFor = awakeFor(entry, now);
+    entry.awakeSince = undefined;
   }
 
   awake(item: Item): boolean {
-    return this.#entry(item).awake;
+    return this.#entry(item).awakeSince !== undefined;
+  }
+
+  /** Milliseconds in which it had something to do since it came, whether it ran or not. */
+  awakeFor(item: Item, now: number): number {
+    const entry = this.#entries.get(item);
+    return entry === undefined ? 0 : awakeFor(entry, now);
   }
 
   /** Whoever is to run at `now` (milliseconds): the item, or when the first will be allowed to: Infinity if all sleep. */
@@ -70,17 +81,11 @@ export class Scheduler<Item> {
     let best: Entry<Item> | undefined;
     let at = Infinity;
     for (const entry of this.#entries.values()) {
-      if (!entry.awake) continue;
+      if (entry.awakeSince === undefined) continue;
       if (entry.eligible > now) at = Math.min(at, entry.eligible);
       else if (best === undefined || entry.pass < best.pass) best = entry;
     }
     return best === undefined ? { at } : { run: best.item };
-  }
-
-  /** Whether anyone else would run now. */
-  contended(item: Item, now: number): boolean {
-    for (const entry of this.#entries.values()) if (entry.item !== item && entry.awake && entry.eligible <= now) return true;
-    return false;
   }
 
   /** It ran for so many milliseconds, until `now`. */
@@ -97,4 +102,8 @@ export class Scheduler<Item> {
     assert(entry !== undefined, "not scheduled here");
     return entry;
   }
+}
+
+function awakeFor<Item>({ awakeFor: before, awakeSince }: Entry<Item>, now: number): number {
+  return before + (awakeSince === undefined ? 0 : now - awakeSince);
 }

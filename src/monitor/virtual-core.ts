@@ -1,4 +1,5 @@
 /** A virtual machine's hart (a vCPU), as its board sees it: state that is on the machine's hart only while that executes it. */
+import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import type { Core } from "#machine/core.ts";
 import { cause, envcfg, interrupt, privilege, status, virtualInterrupts } from "#machine/csr-bits.ts";
 import { HartState } from "#machine/hart.ts";
@@ -23,7 +24,7 @@ const COUNTERS = 7n;
 /** As the bare machine's firmware gives a kernel: Sstc, Svpbmt, Svadu, cache operations. */
 const ENVIRONMENT = bit(envcfg.stce, envcfg.pbmte, envcfg.adue, envcfg.cbze, envcfg.cbcfe) | (3n << BigInt(envcfg.cbie));
 
-export class VirtualCore implements Core {
+export class VirtualCore implements Core, Saveable {
   readonly state: HartState;
   readonly #processor: Processor;
   readonly #hgatp: bigint;
@@ -59,6 +60,20 @@ export class VirtualCore implements Core {
     this.#loaded = false;
   }
 
+  /** All architectural state, by name. */
+  save(): SavedState {
+    const fields = architecturalFields.map((name) => [name, Array.from({ length: layout[name].count }, (_, index) => `${this.state.get(name, index)}`)]);
+    return { kind: "virtual-core", version: 1, fields: Object.fromEntries(fields) };
+  }
+
+  /** What is the monitor's to say stays as this core has it: that it is a guest, and where its memory is. */
+  restore(state: unknown): void {
+    const fields = StateReader.open(state, "virtual-core", 1).object("fields");
+    const values = architecturalFields.map((name) => [name, fields.bigints(name, layout[name].count)] as const);
+    for (const [name, elements] of values) elements.forEach((value, index) => this.state.set(name, value, index));
+    this.#confine();
+  }
+
   /** Of the lines into a hart, VS-mode has the supervisor's external interrupt; the machine's end nowhere. */
   setLine(number: number, level: boolean): void {
     if (number !== interrupt.supervisorExternal) return;
@@ -89,16 +104,26 @@ export class VirtualCore implements Core {
       for (let index = 0; index < layout[name].count; index++) state.set(name, 0, index);
     }
     state.setNumber("privilege", privilege.virtualSupervisor);
-    state.setNumber("monitored", 1);
-    state.set("stimecmp", -1n);
     state.set("vstimecmp", -1n);
+    state.set("scounteren", COUNTERS);
+    this.#confine();
+    if (this.#loaded) this.#processor.contextChanged();
+  }
+
+  /** What makes it a guest, and none of which it can reach. */
+  #confine(): void {
+    const { state } = this;
+    state.setNumber("privilege", state.number("privilege") & 1 ? privilege.virtualSupervisor : privilege.virtualUser);
+    state.setNumber("monitored", 1);
+    state.setNumber("firmware", 0);
+    state.setNumber("reservation", 0);
+    state.set("stimecmp", -1n);
     state.set("medeleg", -1n);
     state.set("mideleg", BigInt(virtualInterrupts));
     state.set("hedeleg", OWN_EXCEPTIONS);
     state.set("hideleg", BigInt(virtualInterrupts));
     state.set("mcounteren", COUNTERS);
     state.set("hcounteren", COUNTERS);
-    state.set("scounteren", COUNTERS);
     state.set("menvcfg", ENVIRONMENT);
     state.set("henvcfg", ENVIRONMENT);
     state.set("hgatp", this.#hgatp);
@@ -107,7 +132,6 @@ export class VirtualCore implements Core {
     // All of the machine's memory: which of it is the guest's is for its G-stage tables to say.
     state.set("pmpaddr", (1n << 54n) - 1n);
     state.set("pmpcfg", 0x1fn);
-    if (this.#loaded) this.#processor.contextChanged();
   }
 
   enterSupervisor(pc: bigint, a0: bigint, a1: bigint): void {

@@ -1,13 +1,14 @@
 /** A virtual machine: a computer of its own on a hart that it shares, with memory that is frames of the machine's. */
 import { HostelryError } from "#base/errors.ts";
+import type { SavedState } from "#base/saved-state.ts";
 import { Computer, type ClockMode, type MachineEnd } from "#machine/computer.ts";
 import type { Guest, Processor } from "#machine/processor.ts";
 import type { Outside } from "#machine/inputs.ts";
 import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
 import { HardwareTechnique } from "./cpu/hardware.ts";
-import { ExitRecorder, exitKinds, type ExitKind } from "./exits.ts";
-import { GuestMemory } from "./memory/guest-memory.ts";
+import { ExitRecorder, exitKinds, type ExitKind, type SavedExits } from "./exits.ts";
+import { GuestMemory, type SavedGuestMemory } from "./memory/guest-memory.ts";
 import type { MachineMemory } from "./memory/machine-memory.ts";
 import { VirtualCore } from "./virtual-core.ts";
 
@@ -25,7 +26,22 @@ export interface VmOptions extends Omit<BoardOptions, "computer"> {
   readonly congested?: () => boolean;
 }
 
+/** A VM that stands still, without its memory's contents: they are in its frames. */
+export interface SavedVm {
+  readonly computer: SavedState;
+  readonly board: SavedState;
+  readonly cores: readonly SavedState[];
+  readonly memory: SavedGuestMemory;
+  readonly exits: SavedExits;
+  /** Milliseconds. */
+  readonly ranFor: number;
+  readonly inMonitor: number;
+}
+
 export type VmEnd = MachineEnd | { readonly kind: "failed"; readonly code: string; readonly message: string };
+
+/** What `performance.now()` counts from, in milliseconds since the Unix epoch. */
+const EPOCH = performance.timeOrigin;
 
 export class VirtualMachine implements Guest {
   readonly name: string;
@@ -42,17 +58,41 @@ export class VirtualMachine implements Guest {
   #ranFor = 0;
   #inMonitor = 0;
 
-  /** Throws HostelryError `no-frames` if the machine has none for its tables. */
-  constructor(processor: Processor, machine: MachineMemory, options: VmOptions) {
+  /** A new one, to be booted; or one that another hart had. Throws HostelryError `no-frames` if the machine has none for its tables. */
+  constructor(processor: Processor, machine: MachineMemory, options: VmOptions, saved?: SavedVm) {
     this.name = options.name;
     this.id = options.id;
-    this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory });
+    this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory }, saved?.memory);
     const hgatp = this.memory.tables.hgatp(options.id);
     this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, hgatp));
     this.computer = new Computer({ harts: this.cores, hypervisor: false, dma: this.memory, memory: this.memory }, options.clock, options.outside);
     this.board = new Board({ ...options, computer: this.computer });
     this.#technique = new HardwareTechnique(this);
     this.#congested = options.congested ?? (() => false);
+    if (saved !== undefined) this.#restore(saved);
+  }
+
+  /** To be taken between slices. The VM is not to run here again. */
+  save(): SavedVm {
+    for (const core of this.cores) core.unload();
+    return {
+      computer: this.computer.save(),
+      board: this.board.save(),
+      cores: this.cores.map((core) => core.save()),
+      memory: this.memory.save(),
+      exits: this.exits.save(),
+      ranFor: this.#ranFor,
+      inMonitor: this.#inMonitor,
+    };
+  }
+
+  #restore(saved: SavedVm): void {
+    this.cores.forEach((core, index) => core.restore(saved.cores[index]));
+    this.board.restore(saved.board);
+    this.computer.restore(saved.computer);
+    this.exits.restore(saved.exits);
+    this.#ranFor = saved.ranFor;
+    this.#inMonitor = saved.inMonitor;
   }
 
   boot(files: BootFiles): void {
@@ -111,7 +151,7 @@ export class VirtualMachine implements Guest {
 
   record(kind: ExitKind, detail: number): void {
     const { state } = this.core;
-    this.exits.record(exitKinds.indexOf(kind), performance.now(), state.number("pc"), state.high("pc"), detail);
+    this.exits.record(exitKinds.indexOf(kind), EPOCH + performance.now(), state.number("pc"), state.high("pc"), detail);
   }
 
   /** Gives every frame back. */

@@ -1,5 +1,6 @@
 /** The board: the devices of QEMU's `virt` around a computer, wired up, and started as its firmware would. */
 import { HostelryError } from "#base/errors.ts";
+import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import { Aclint } from "#devices/aclint.ts";
 import { gather, readableViews, scatter, writableViews } from "#devices/dma.ts";
 import { Htif } from "#devices/htif.ts";
@@ -53,7 +54,7 @@ const TALKING_SLICE = 5_000;
 /** Beside the console and the entropy device. */
 export const maxDrives = virtioSlots - 2;
 
-export class Board implements Surroundings {
+export class Board implements Surroundings, Saveable {
   readonly #computer: Computer;
   readonly #console: Console;
   readonly #firmware: Firmware;
@@ -111,7 +112,7 @@ export class Board implements Surroundings {
     const slots = Array.from({ length: virtioSlots }, (_, slot) =>
       new VirtioMmio(computer.dma, plic.line(source.virtio + slot), virtio[slot], (error) => options.warn(error.message)));
 
-    const at = (device: MmioDevice, place: DevicePlace): Described => ({ device, place });
+    const at = (device: MmioDevice & Saveable, place: DevicePlace): Described => ({ device, place });
     const behindPlic = { interruptParent: phandle.plic };
     const hartControllers = harts.map(hartPhandle);
     this.#devices = [
@@ -170,6 +171,20 @@ export class Board implements Surroundings {
   sliceEnded(): void {
     if (this.#htif?.poll() === true) this.#computer.longestSlice = TALKING_SLICE;
     this.#console.flush();
+  }
+
+  /** The devices and the console; not the computer's own. To be taken between slices. */
+  save(): SavedState {
+    return { kind: "board", version: 1, devices: this.#devices.map(({ device }) => device.save()), console: this.#console.save() };
+  }
+
+  /** Of a board with the same devices. */
+  restore(state: unknown): void {
+    const from = StateReader.open(state, "board", 1);
+    const devices = from.list("devices", this.#devices.length);
+    this.#devices.forEach(({ device }, index) => device.restore(devices[index]));
+    this.#console.restore(from.raw("console"));
+    this.#booted = true;
   }
 
   #reset(): void {

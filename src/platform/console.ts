@@ -1,9 +1,14 @@
 /** The board's one console, though the guest has three ways to it: the UART, the virtio console and firmware's debug console. */
+import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 
 /** What the guest's way into the console takes: how many of the bytes. */
 type Receiver = (bytes: Uint8Array) => number;
 
-type Way = "uart" | "virtio" | "firmware";
+const WAYS = ["uart", "virtio", "firmware"] as const;
+type Way = (typeof WAYS)[number];
+
+/** More input than this is not taken at a time. */
+const MAX_INPUT = 1 << 16;
 
 /** More than this is not kept back for the end of a slice. */
 const GATHER = 4096;
@@ -13,7 +18,7 @@ const NOTHING = new Uint8Array(0);
 /** How Linux begins to die, on any of its consoles. */
 const PANIC = "Kernel panic - not syncing";
 
-export class Console {
+export class Console implements Saveable {
   readonly #write: (bytes: Uint8Array) => void;
   readonly #receivers: Partial<Record<Way, Receiver>> = {};
   /** Input goes where output last came from: the guest that talks to the UART also listens to it. */
@@ -82,6 +87,21 @@ export class Console {
     into.set(this.#input.subarray(0, count));
     this.#input = this.#input.subarray(count);
     return count;
+  }
+
+  /** What has gathered for the outside is not of the console's state: flush first. */
+  save(): SavedState {
+    return { kind: "console", version: 1, way: WAYS.indexOf(this.#way), input: [...this.#input], panicked: this.panicked, panicMatched: this.#panicMatched };
+  }
+
+  restore(state: unknown): void {
+    const from = StateReader.open(state, "console", 1);
+    const [way, input] = [WAYS[from.uint("way", 8)] ?? "uart", from.uints("input", 8, { atMost: MAX_INPUT })];
+    const [panicked, panicMatched] = [from.flag("panicked"), from.uint("panicMatched", 5)];
+    this.#way = way;
+    this.#input = Uint8Array.from(input);
+    this.panicked = panicked;
+    this.#panicMatched = panicMatched % PANIC.length;
   }
 
   reset(): void {

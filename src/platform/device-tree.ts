@@ -1,5 +1,6 @@
 /** The device tree of the board: devices describe themselves, this describes what is around them. */
 import { cells64, type DeviceTreeNode } from "#base/device-tree.ts";
+import type { Saveable } from "#base/saved-state.ts";
 import type { DevicePlace, MmioDevice } from "#machine/bus.ts";
 
 /** What `chosen` hands to a kernel (Devicetree Specification v0.4, section 3.6, and Linux's own additions). */
@@ -12,7 +13,7 @@ export interface Chosen {
 }
 
 export interface Described {
-  readonly device: MmioDevice;
+  readonly device: MmioDevice & Saveable;
   readonly place: DevicePlace;
 }
 

@@ -3,9 +3,10 @@ import type { ClockMode } from "#machine/computer.ts";
 import type { SharedFrames } from "#machine/frames.ts";
 import type { ExitKind, Exit } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
-import type { VmEnd } from "#monitor/vm.ts";
+import type { SavedVm, VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import type { MessagePort } from "node:worker_threads";
+import type { SavedOutside } from "./outside.ts";
 
 /** What a hart's thread is started with. */
 export interface HartData {
@@ -51,8 +52,21 @@ export interface VmStats {
   readonly memory: { readonly promised: number; readonly mapped: number; readonly tables: number };
 }
 
+/** A VM on its way from one hart to another. */
+export interface MovedVm {
+  readonly vm: SavedVm;
+  readonly outside: SavedOutside;
+  /** Output that had no room yet. */
+  readonly output: readonly Uint8Array[];
+  readonly running: boolean;
+}
+
 export type HartCommand =
   | { readonly kind: "create"; readonly id: number; readonly config: VmConfig; readonly files: BootFiles; readonly shared: VmShared }
+  /** The VM is to go to another hart. */
+  | { readonly kind: "yield"; readonly id: number }
+  /** It comes from one. */
+  | { readonly kind: "adopt"; readonly id: number; readonly config: VmConfig; readonly shared: VmShared; readonly moved: MovedVm }
   | { readonly kind: "boot"; readonly id: number; readonly files: BootFiles }
   | { readonly kind: "pause" | "resume" | "stop"; readonly id: number }
   | { readonly kind: "set"; readonly id: number; readonly allotment: Allotment }
@@ -64,10 +78,14 @@ export type HartReport =
   | { readonly kind: "ready" }
   | { readonly kind: "started"; readonly id: number }
   | { readonly kind: "rebooted"; readonly id: number }
+  /** It stands still, and is nowhere until a hart adopts it. */
+  | { readonly kind: "yielded"; readonly id: number; readonly config: VmConfig; readonly moved: MovedVm }
   | { readonly kind: "warning"; readonly id: number; readonly message: string }
   /** It couldn't be made. */
   | { readonly kind: "refused"; readonly id: number; readonly code: string; readonly message: string }
   | { readonly kind: "ended"; readonly id: number; readonly end: VmEnd; readonly stats: VmStats }
+  /** The VM that was asked about has ended. */
+  | { readonly kind: "gone"; readonly request: number }
   | { readonly kind: "stats"; readonly request: number; readonly stats: VmStats }
   | { readonly kind: "trace"; readonly request: number; readonly exits: readonly Exit[]; readonly next: number };
 

@@ -14,7 +14,8 @@ import type { BootFiles } from "#platform/board.ts";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { openDrives, type BlockFile } from "./block-file.ts";
 import { collectGarbage } from "./garbage.ts";
-import type { HartCommand, HartData, HartReport, VmConfig, VmShared, VmStats } from "./hart-messages.ts";
+import type { HartCommand, HartData, HartReport, MovedVm, VmConfig, VmShared, VmStats } from "./hart-messages.ts";
+import { Control } from "./machine-config.ts";
 import { optimizedAtOnce } from "./optimized.ts";
 import { HostOutside } from "./outside.ts";
 import { WorkerCompiler } from "./region-compiler.ts";
@@ -31,7 +32,9 @@ if (!data.interpreterOnly) {
 interface Resident {
   readonly vm: VirtualMachine;
   readonly config: VmConfig;
+  readonly control: Int32Array;
   readonly outside: HostOutside;
+  readonly output: OutputRing;
   readonly drives: readonly BlockFile[];
   running: boolean;
 }
@@ -44,6 +47,7 @@ const monitor = new HartMonitor({
   doorbell: new Doorbell(data.doorbell),
   attend() {
     for (let message; (message = receiveMessageOnPort(data.port)) !== undefined; ) obey(message.message as HartCommand);
+    for (const { vm, control } of residents.values()) Atomics.store(control, Control.wanted, monitor.wantedFor(vm));
     return !closing;
   },
   ended: (vm, end) => ended(vm, end),
@@ -55,26 +59,28 @@ function report(message: HartReport): void {
 
 function obey(command: HartCommand): void {
   if (command.kind === "close") return void (closing = true);
-  if (command.kind === "create") return create(command.id, command.config, command.files, command.shared);
+  if (command.kind === "create") return create(command);
+  if (command.kind === "adopt") return adopt(command);
   const resident = residents.get(command.id);
   // It may have ended while the command was under way.
-  if (resident === undefined) return;
+  if (resident === undefined) {
+    if ("request" in command) report({ kind: "gone", request: command.request });
+    return;
+  }
   const { vm, config, outside } = resident;
   switch (command.kind) {
+    case "yield":
+      return release(resident);
     case "boot":
       return boot(resident, command.files, "rebooted");
     case "pause":
       if (!resident.running) return;
-      monitor.stop(vm);
       outside.pause();
-      resident.running = false;
-      return;
+      return pause(resident);
     case "resume":
       if (resident.running) return;
       outside.resume();
-      monitor.start(vm, config.allotment);
-      resident.running = true;
-      return;
+      return resume(resident);
     case "stop":
       return ended(vm, { kind: "stopped" });
     case "set":
@@ -88,12 +94,37 @@ function obey(command: HartCommand): void {
   }
 }
 
-function create(id: number, config: VmConfig, files: BootFiles, shared: VmShared): void {
-  let drives: readonly BlockFile[] = [];
+function create({ id, config, files, shared }: HartCommand & { readonly kind: "create" }): void {
+  admit(id, () => boot(make(id, config, shared), files, "started"));
+}
+
+/** What another hart had before. */
+function adopt({ id, config, shared, moved }: HartCommand & { readonly kind: "adopt" }): void {
+  admit(id, () => {
+    // It may have been here before, and its frames something else.
+    processor.hart.exports.flushAll(map.hart);
+    const resident = make(id, config, shared, moved);
+    if (moved.running) resume(resident);
+  });
+}
+
+/** What is made of it in vain goes again. */
+function admit(id: number, make: () => void): void {
   try {
-    drives = openDrives(config.drives);
-    const outside = new HostOutside(shared, config.seed);
-    const output = new OutputRing(shared.output);
+    make();
+  } catch (error) {
+    if (!(error instanceof HostelryError)) throw error;
+    const resident = residents.get(id);
+    if (resident !== undefined) discard(resident);
+    report({ kind: "refused", id, code: error.code, message: error.message });
+  }
+}
+
+function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): Resident {
+  const drives = openDrives(config.drives);
+  try {
+    const outside = new HostOutside(shared, config.seed, moved?.outside);
+    const output = new OutputRing(shared.output, moved?.output);
     const vm = new VirtualMachine(processor, memory, {
       ...config,
       id,
@@ -102,23 +133,47 @@ function create(id: number, config: VmConfig, files: BootFiles, shared: VmShared
       output: (bytes) => output.write(bytes),
       congested: () => output.congested,
       warn: (message) => report({ kind: "warning", id, message }),
-    });
-    const resident: Resident = { vm, config, outside, drives, running: false };
+    }, moved?.vm);
+    const resident: Resident = { vm, config, control: new Int32Array(shared.control), outside, output, drives, running: false };
     residents.set(id, resident);
-    boot(resident, files, "started");
+    return resident;
   } catch (error) {
-    if (!(error instanceof HostelryError)) throw error;
-    residents.get(id)?.vm.release();
-    residents.delete(id);
     for (const drive of drives) drive.close();
-    report({ kind: "refused", id, code: error.code, message: error.message });
+    throw error;
   }
+}
+
+/** Lets a VM go to another hart. */
+function release(resident: Resident): void {
+  const { vm, config, outside, output, running } = resident;
+  if (running) pause(resident);
+  const moved = { vm: vm.save(), outside: outside.save(), output: output.take(), running };
+  vm.memory.forget();
+  processor.hart.exports.flushAll(map.hart);
+  residents.delete(vm.id);
+  for (const drive of resident.drives) drive.close();
+  report({ kind: "yielded", id: vm.id, config, moved });
+}
+
+function pause(resident: Resident): void {
+  monitor.stop(resident.vm);
+  resident.running = false;
+}
+
+function resume(resident: Resident): void {
+  monitor.start(resident.vm, resident.config.allotment);
+  resident.running = true;
+}
+
+function discard(resident: Resident): void {
+  residents.delete(resident.vm.id);
+  resident.vm.release();
+  for (const drive of resident.drives) drive.close();
 }
 
 function boot(resident: Resident, files: BootFiles, done: "started" | "rebooted"): void {
   resident.vm.boot(files);
-  monitor.start(resident.vm, resident.config.allotment);
-  resident.running = true;
+  resume(resident);
   collectGarbage();
   report({ kind: done, id: resident.vm.id });
 }
@@ -126,14 +181,11 @@ function boot(resident: Resident, files: BootFiles, done: "started" | "rebooted"
 function ended(vm: VirtualMachine, end: VmEnd): void {
   const resident = residents.get(vm.id);
   assert(resident !== undefined, "an unknown VM has ended", { id: vm.id });
-  if (resident.running) monitor.stop(vm);
-  resident.running = false;
-  report({ kind: "ended", id: vm.id, end, stats: statsOf(vm) });
-  // Its owner sends the files again, or lets it go.
-  if (end.kind === "reboot") return;
-  residents.delete(vm.id);
-  vm.release();
-  for (const drive of resident.drives) drive.close();
+  if (resident.running) pause(resident);
+  const stats = statsOf(vm);
+  // One that reboots gets its files again from its owner.
+  if (end.kind !== "reboot") discard(resident);
+  report({ kind: "ended", id: vm.id, end, stats });
 }
 
 function statsOf(vm: VirtualMachine): VmStats {
@@ -149,10 +201,16 @@ function statsOf(vm: VirtualMachine): VmStats {
 /** A console's output on its way to whoever reads it. What has no room yet waits here, and its VM with it. */
 class OutputRing {
   readonly #ring: ByteRing;
-  readonly #waiting: Uint8Array[] = [];
+  readonly #waiting: Uint8Array[];
 
-  constructor(buffer: SharedArrayBuffer) {
+  constructor(buffer: SharedArrayBuffer, waiting: readonly Uint8Array[] = []) {
     this.#ring = new ByteRing(buffer);
+    this.#waiting = [...waiting];
+  }
+
+  /** What has had no room: it is the caller's now. */
+  take(): Uint8Array[] {
+    return this.#waiting.splice(0);
   }
 
   write(bytes: Uint8Array): void {

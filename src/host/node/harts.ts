@@ -3,6 +3,7 @@ import { assert } from "#base/assert.ts";
 import { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
+import { Balancer } from "#monitor/balancer.ts";
 import { Frames } from "#machine/frames.ts";
 import { memoryMap } from "#machine/layout.ts";
 import { allocate } from "#machine/processor.ts";
@@ -44,10 +45,15 @@ const MAX_VMS = 4095;
 /** Decoded pages of a hart; 16 KiB each, of which only what is used is taken from the host. */
 const PREDECODED_PAGES = 16384;
 
+/** The balance of harts is looked at so often, in milliseconds. */
+const BALANCE_PERIOD = 250;
+
 export class Harts {
   readonly #harts: Hart[];
   readonly #frames: Frames;
   readonly #vms = new Map<number, Vm>();
+  readonly #balancer = new Balancer<Vm, Hart>();
+  readonly #balancing: NodeJS.Timeout;
   #closed = false;
 
   /** Throws HostelryError `memory-size` if the host can't give so much. */
@@ -58,6 +64,8 @@ export class Harts {
     this.#harts = Array.from({ length: harts }, (_, hart) =>
       new Hart({ memory: linear, ramSize: memory, harts, hart, predecodedPages: PREDECODED_PAGES, frames: this.#frames.shared, interpreterOnly },
         (report) => this.#heard(report), (error) => this.#failed(error)));
+    this.#balancing = setInterval(() => this.#balance(), BALANCE_PERIOD);
+    this.#balancing.unref();
   }
 
   /** A new VM, on the hart with the fewest; it boots at once. Throws HostelryError `too-many-vms`. */
@@ -76,10 +84,24 @@ export class Harts {
     return { total: this.#frames.total, free: this.#frames.available };
   }
 
+  /** Moves a VM to a hart by its number. */
+  move(vm: Vm, hart: number): void {
+    assert(hart < this.#harts.length, "no such hart", { hart });
+    vm.moveTo(this.#harts[hart]!);
+  }
+
   /** Stops what still runs. */
   async close(): Promise<void> {
     this.#closed = true;
+    clearInterval(this.#balancing);
     await Promise.all(this.#harts.map((hart) => hart.close()));
+  }
+
+  /** VMs move to where there is more time for them. */
+  #balance(): void {
+    if (this.#harts.length === 1) return;
+    const move = this.#balancer.next([...this.#vms.values()].map((vm) => ({ item: vm, place: vm.hart, shares: vm.allotment.shares, wanted: vm.wantedFor })), this.#harts, performance.now());
+    move?.item.moveTo(move.to);
   }
 
   #freeId(): number {
@@ -88,7 +110,7 @@ export class Harts {
   }
 
   #heard(report: HartReport): void {
-    if (report.kind === "ready" || report.kind === "stats" || report.kind === "trace") return;
+    if (!("id" in report)) return;
     const vm = this.#vms.get(report.id);
     assert(vm !== undefined, "a report of an unknown VM", { ...report });
     if (vm.heard(report)) this.#vms.delete(report.id);
@@ -117,7 +139,7 @@ export class Hart {
       resourceLimits: { stackSizeMb: STACK_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
     });
     port1.on("message", (report: HartReport) => {
-      if (report.kind !== "stats" && report.kind !== "trace") return heard(report);
+      if (!("request" in report)) return heard(report);
       this.#requests.get(report.request)?.(report);
       this.#requests.delete(report.request);
     });
@@ -129,11 +151,14 @@ export class Hart {
     this.doorbell.ring();
   }
 
-  ask<Kind extends "stats" | "trace">(command: (request: number) => HartCommand & { readonly kind: Kind }): Promise<HartReport & { readonly kind: Kind }> {
+  ask<Kind extends "stats" | "trace">(send: (command: HartCommand) => void, command: (request: number) => HartCommand & { readonly kind: Kind }): Promise<HartReport & { readonly kind: Kind }> {
     const request = this.#nextRequest++;
-    return new Promise((resolve) => {
-      this.#requests.set(request, (report) => resolve(report as HartReport & { readonly kind: Kind }));
-      this.send(command(request));
+    return new Promise((resolve, reject) => {
+      this.#requests.set(request, (report) => {
+        if (report.kind === "gone") reject(new HostelryError("vm-ended", "the VM has ended"));
+        else resolve(report as HartReport & { readonly kind: Kind });
+      });
+      send(command(request));
     });
   }
 
@@ -148,7 +173,9 @@ export class Hart {
 export class Vm {
   readonly id: number;
   readonly name: string;
-  readonly hart: Hart;
+  /** Where it is, or will be when it has moved. */
+  hart: Hart;
+  allotment: Allotment;
   /** The guest's console output, to be taken: when there is no more room, the VM waits. */
   readonly output = ByteRing.create(OUTPUT_CAPACITY);
   /** Settles when it has ended. Rejects with HostelryError if it couldn't be made, and with anything else for our own bugs. */
@@ -157,6 +184,9 @@ export class Vm {
   readonly #control = new Int32Array(new SharedArrayBuffer(4 * Control.words));
   readonly #listener: VmListener;
   readonly #files: BootFiles;
+  readonly #shared: VmShared;
+  /** While it is on its way to another hart: what is to be said to it there. */
+  #moving: HartCommand[] | undefined;
   #settle!: { readonly resolve: (result: VmResult) => void; readonly reject: (error: Error) => void };
   /** Of the writes so far, so that they stay in order. */
   #written: Promise<void> = Promise.resolve();
@@ -165,13 +195,31 @@ export class Vm {
     this.id = id;
     this.name = config.name;
     this.hart = hart;
+    this.allotment = config.allotment;
     this.#listener = listener;
     this.#files = files;
     this.result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     // Whoever waits for it hears of it; nobody else has to.
     this.result.catch(() => {});
-    const shared: VmShared = { control: this.#control.buffer as SharedArrayBuffer, input: this.#input.buffer, output: this.output.buffer };
-    hart.send({ kind: "create", id, config, files, shared });
+    this.#shared = { control: this.#control.buffer as SharedArrayBuffer, input: this.#input.buffer, output: this.output.buffer };
+    hart.send({ kind: "create", id, config, files, shared: this.#shared });
+  }
+
+  /** Milliseconds in which it had something to do since it came to its hart. */
+  get wantedFor(): number {
+    return Atomics.load(this.#control, Control.wanted);
+  }
+
+  moveTo(hart: Hart): void {
+    if (this.#moving !== undefined || hart === this.hart) return;
+    this.hart.send({ kind: "yield", id: this.id });
+    this.#moving = [];
+    this.hart = hart;
+  }
+
+  #send(command: HartCommand): void {
+    if (this.#moving === undefined) this.hart.send(command);
+    else this.#moving.push(command);
   }
 
   /** Input for the guest's console. Resolves when all of it is on its way: the guest may take its time. */
@@ -194,29 +242,30 @@ export class Vm {
   }
 
   pause(): void {
-    this.hart.send({ kind: "pause", id: this.id });
+    this.#send({ kind: "pause", id: this.id });
   }
 
   resume(): void {
-    this.hart.send({ kind: "resume", id: this.id });
+    this.#send({ kind: "resume", id: this.id });
   }
 
   /** Ends it where it stands. `result` tells when. */
   stop(): void {
-    this.hart.send({ kind: "stop", id: this.id });
+    this.#send({ kind: "stop", id: this.id });
   }
 
   set(allotment: Allotment): void {
-    this.hart.send({ kind: "set", id: this.id, allotment });
+    this.allotment = allotment;
+    this.#send({ kind: "set", id: this.id, allotment });
   }
 
   async stats(): Promise<VmStats> {
-    return (await this.hart.ask((request) => ({ kind: "stats", id: this.id, request }))).stats;
+    return (await this.hart.ask((command) => this.#send(command), (request) => ({ kind: "stats", id: this.id, request }))).stats;
   }
 
   /** The exits from number `since` on that are still remembered, and the number to ask from next. */
   async trace(since: number): Promise<{ readonly exits: readonly Exit[]; readonly next: number }> {
-    return this.hart.ask((request) => ({ kind: "trace", id: this.id, request, since }));
+    return this.hart.ask((command) => this.#send(command), (request) => ({ kind: "trace", id: this.id, request, since }));
   }
 
   /** Returns whether that was the last of it. */
@@ -228,6 +277,11 @@ export class Vm {
       case "rebooted":
         this.#listener.rebooted?.();
         return false;
+      case "yielded": {
+        this.hart.send({ kind: "adopt", id: this.id, config: report.config, shared: this.#shared, moved: report.moved });
+        this.#arrive();
+        return false;
+      }
       case "warning":
         this.#listener.warning?.(report.message);
         return false;
@@ -236,12 +290,20 @@ export class Vm {
         return true;
       case "ended":
         if (report.end.kind === "reboot") {
-          this.hart.send({ kind: "boot", id: this.id, files: this.#files });
+          this.#send({ kind: "boot", id: this.id, files: this.#files });
           return false;
         }
+        // What was asked on the way is answered where it would have come to.
+        this.#arrive();
         this.#settle.resolve({ end: report.end, stats: report.stats });
         return true;
     }
+  }
+
+  #arrive(): void {
+    const waiting = this.#moving ?? [];
+    this.#moving = undefined;
+    for (const command of waiting) this.hart.send(command);
   }
 
   fail(error: Error): void {

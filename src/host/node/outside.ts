@@ -6,21 +6,43 @@ import type { Arrival, Outside } from "#machine/inputs.ts";
 import { randomBytes } from "node:crypto";
 import { Control } from "./machine-config.ts";
 
+const TICKS_PER_MILLISECOND = 10_000;
+
+/** The same in all threads. */
+const now = (): number => performance.timeOrigin + performance.now();
+
 /** So much input at a time: a device takes it at once, or most of it. */
 const INPUT_CHUNK = 4096;
 
+/** On its way from one thread to another. */
+export interface SavedOutside {
+  /** Ticks of the guest's clock, and when that was, in milliseconds since the Unix epoch. */
+  readonly ticks: number;
+  readonly at: number;
+  readonly paused: boolean;
+  readonly random: readonly number[] | null;
+}
+
 export class HostOutside implements Outside {
-  readonly #time = new HostTime();
+  readonly #time: HostTime;
   readonly #random: Random | undefined;
   readonly #control: Int32Array;
   readonly #input: ByteRing;
   #resizes = 0;
 
   /** With a `seed`, what it gives for entropy is repeatable. */
-  constructor(shared: { readonly control: SharedArrayBuffer; readonly input: SharedArrayBuffer }, seed: number | undefined) {
+  constructor(shared: { readonly control: SharedArrayBuffer; readonly input: SharedArrayBuffer }, seed: number | undefined, saved?: SavedOutside) {
+    const elapsed = saved === undefined || saved.paused ? 0 : Math.round((now() - saved.at) * TICKS_PER_MILLISECOND);
+    this.#time = new HostTime(undefined, (saved?.ticks ?? 0) + elapsed);
+    if (saved?.paused === true) this.#time.pause();
     this.#random = seed === undefined ? undefined : new Random(seed);
+    if (saved?.random !== null && saved?.random !== undefined) this.#random?.restore(saved.random);
     this.#control = new Int32Array(shared.control);
     this.#input = new ByteRing(shared.input);
+  }
+
+  save(): SavedOutside {
+    return { ticks: this.#time.ticks(), at: now(), paused: this.#time.paused, random: this.#random?.save() ?? null };
   }
 
   ticks(): number {

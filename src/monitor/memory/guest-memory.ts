@@ -3,8 +3,14 @@ import { HostelryError } from "#base/errors.ts";
 import type { DmaMemory } from "#machine/bus.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
 import type { MachineMemory } from "./machine-memory.ts";
-import { GStageTables } from "./nested.ts";
+import { GStageTables, type SavedTables } from "./nested.ts";
 import { Pmap, UNTOUCHED } from "./pmap.ts";
+
+/** A VM's memory where it stands: its frames hold the contents. */
+export interface SavedGuestMemory {
+  readonly frames: Int32Array;
+  readonly tables: SavedTables;
+}
 
 export class GuestMemory implements DmaMemory {
   readonly pmap: Pmap;
@@ -14,15 +20,25 @@ export class GuestMemory implements DmaMemory {
   readonly #memory: MachineMemory;
   readonly #owner: number;
 
-  /** Throws HostelryError `no-frames` if not even the root of its tables can be had. */
-  constructor(memory: MachineMemory, owner: number, range: { readonly base: number; readonly size: number }) {
+  /** New, or `saved`. Throws HostelryError `no-frames` if not even the root of its tables can be had. */
+  constructor(memory: MachineMemory, owner: number, range: { readonly base: number; readonly size: number }, saved?: SavedGuestMemory) {
     this.base = range.base;
     this.size = range.size;
     this.#memory = memory;
     this.#owner = owner;
-    this.pmap = new Pmap(range.base / FRAME_SIZE, range.size / FRAME_SIZE);
-    this.tables = new GStageTables(memory, owner);
+    this.pmap = new Pmap(range.base / FRAME_SIZE, saved?.frames ?? range.size / FRAME_SIZE);
+    this.tables = new GStageTables(memory, owner, saved?.tables);
   }
+
+  save(): SavedGuestMemory {
+    return { frames: this.pmap.save(), tables: this.tables.save() };
+  }
+
+  /** It is another hart's from now on: what this one has decoded and translated of it is gone, since it will not hear of changes. */
+  forget(): void {
+    for (const [, frame] of this.pmap.entries()) this.#memory.writable(frame);
+  }
+
 
   /** The frame behind a page, which gets one if it has none. Throws HostelryError `no-frames`. */
   touch(page: number): number {

@@ -22,18 +22,29 @@ const MODE_SV39X4 = 8n;
 
 export type Protection = "read-write" | "read-only";
 
+/** Where tables stand. */
+export interface SavedTables {
+  readonly root: number;
+  readonly tables: readonly number[];
+}
+
 export class GStageTables {
   readonly #memory: MachineMemory;
   readonly #owner: number;
   readonly #root: number;
   /** Frames of the tables below the root. */
-  readonly #tables: number[] = [];
+  readonly #tables: number[];
 
-  /** Throws HostelryError `no-frames`. */
-  constructor(memory: MachineMemory, owner: number) {
+  /** New ones, or those that stand already. Throws HostelryError `no-frames`. */
+  constructor(memory: MachineMemory, owner: number, saved?: SavedTables) {
     this.#memory = memory;
     this.#owner = owner;
-    this.#root = memory.takeRoot(owner);
+    this.#root = saved?.root ?? memory.takeRoot(owner);
+    this.#tables = [...(saved?.tables ?? [])];
+  }
+
+  save(): SavedTables {
+    return { root: this.#root, tables: this.#tables };
   }
 
   /** What hgatp is to hold. */

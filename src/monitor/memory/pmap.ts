@@ -14,10 +14,17 @@ export class Pmap {
   readonly #frames: Int32Array;
   #mapped = 0;
 
-  constructor(firstPage: number, pages: number) {
+  /** Of `pages` pages, none of them touched; or of those whose frames are given. */
+  constructor(firstPage: number, pages: number | Int32Array) {
     this.firstPage = firstPage;
-    this.pages = pages;
-    this.#frames = new Int32Array(pages).fill(UNTOUCHED);
+    this.#frames = typeof pages === "number" ? new Int32Array(pages).fill(UNTOUCHED) : pages;
+    this.pages = this.#frames.length;
+    for (const frame of this.#frames) if (frame !== UNTOUCHED) this.#mapped++;
+  }
+
+  /** The frames, page by page. */
+  save(): Int32Array {
+    return this.#frames.slice();
   }
 
   /** Whether the guest has memory there. */

@@ -148,9 +148,10 @@ const fieldSpecs = {
   exitGuestPhysical: "i64",
   /** The value of an access to a device, in either direction. */
   mmioValue: "i64",
-  /** How often in a row shared TLB checks of one region failed since they straddle two pages, and its head. */
+  /** How often shared TLB checks failed since they straddle two pages; of the last, the head of its region and the offset of its access. */
   straddles: "i32",
   straddlingHead: "i32",
+  straddlingOffset: "i32",
   /** The last loop in which a slice ended that could be unrolled: head of its region, or 0, and offset from there. */
   hotHead: "i32",
   hotLoop: "i32",

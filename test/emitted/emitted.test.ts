@@ -43,6 +43,12 @@ const expectations: readonly Expectation[] = [
     counts: [[tlbCheck, 1], [/i64\.const 23/g, 1]],
   },
   {
+    name: "table",
+    // Both look-ups lie within a table of 1 KiB, and the pointer has moved by a known distance: three checks for five accesses.
+    source: "lbu a3, 0(a0); slli a3, a3, 2; add a3, a1, a3; lw a3, 0(a3); addi a0, a0, 4; lbu a4, 0(a0); andi a5, a4, 31; sh2add a5, a5, a1; lw a5, 0(a5); sd a5, 0(a2); ret",
+    counts: [[tlbCheck, 3], [/i64\.const 1023/g, 1], [/i32\.load8_u offset=4/g, 1]],
+  },
+  {
     name: "loop",
     source: "again: ld a3, 0(a0); ld a4, 8(a0); add a3, a3, a4; add a2, a2, a3; addi a0, a0, 16; bne a0, a1, again; ret",
     counts: [[/\(loop/g, 1], [tlbCheck, 1], [/local\.get \$budget\) \(i32\.const 6\)/g, 2]],

@@ -33,7 +33,7 @@ import type {
 import { bank, get, layout, set } from "../layout.ts";
 import { jumpEntry, tlbIndex, tlbMiss } from "../hart/translation-banks.ts";
 import { asWord, narrowCondition } from "./narrow.ts";
-import { accessGroups, separateChecks, sharedChecks, type AccessGroup } from "./access-groups.ts";
+import { accessGroups, type Access, type AccessGroup } from "./access-groups.ts";
 import { analyze, written, type BlockFlow, type RegisterSet } from "./dataflow.ts";
 import type { Block, Region } from "./region.ts";
 import { ARM, structure, type Structure } from "./structure.ts";
@@ -107,8 +107,13 @@ function onlyPredecessors(blocks: readonly Block[], successors: readonly number[
   return parents;
 }
 
-/** Host address of a group's first byte, where it has been checked. */
-type Hosts = Map<AccessGroup, Local>;
+/** Where a group has been checked: the host address of its first byte, and how far host addresses are from virtual ones. */
+interface Checked {
+  readonly first: Local;
+  readonly addend: Local;
+}
+
+type Hosts = Map<AccessGroup, Checked>;
 
 class RegionEmitter {
   readonly f: FunctionBuilder;
@@ -124,7 +129,7 @@ class RegionEmitter {
   readonly #words: (Local | undefined)[] = [];
   #flows: readonly BlockFlow[] = [];
   #longest: readonly number[] = [];
-  #groups: readonly (readonly (AccessGroup | undefined)[])[] = [];
+  #accesses: readonly (readonly (Access | undefined)[])[] = [];
   readonly #position: number[] = [];
   #checked = new Set<number>();
   /** Headers of loops that are unrolled once they prove to be hot. */
@@ -165,8 +170,7 @@ class RegionEmitter {
     for (const b of shape.order) for (const s of successors[b]!) if (this.goesBack(b, s)) this.#checked.add(s);
     this.#longest = longestPaths(blocks, successors, shape.order, this.#checked);
     const parents = onlyPredecessors(blocks, successors, shape.order);
-    const limits = this.region.request.separateChecks ? separateChecks : sharedChecks;
-    this.#groups = accessGroups(blocks, parents, shape.order, limits);
+    this.#accesses = accessGroups(blocks, parents, shape.order, this.region.request.separateChecks ?? []);
     const hosts: Hosts[] = [];
 
     f.set(this.bank, get(this.state, "bank"));
@@ -221,8 +225,8 @@ class RegionEmitter {
     return { blocks: unrolled, successors: edges, shape: structure({ successors: edges, entries: [0] }) };
   }
 
-  groups(block: number): readonly (AccessGroup | undefined)[] {
-    return this.#groups[block]!;
+  accesses(block: number): readonly (Access | undefined)[] {
+    return this.#accesses[block]!;
   }
 
   goesBack(from: number, to: number): boolean {
@@ -283,7 +287,7 @@ class BlockEmitter implements Semantics {
   readonly #region: RegionEmitter;
   readonly #block: Block;
   readonly #number: number;
-  readonly #groups: readonly (AccessGroup | undefined)[];
+  readonly #accesses: readonly (Access | undefined)[];
   readonly #hosts: Hosts;
   readonly #dirty: RegisterSet;
   /** Registers that are in their 32-bit locals: extending is put off until the end of the block, and is never done for what dies before. */
@@ -300,7 +304,7 @@ class BlockEmitter implements Semantics {
     this.#region = region;
     this.#block = block;
     this.#number = number;
-    this.#groups = region.groups(number);
+    this.#accesses = region.accesses(number);
     this.#hosts = hosts;
     this.#dirty = { ...region.flow(number).dirtyIn };
     this.#words = region.flow(number).wordsIn;
@@ -382,12 +386,12 @@ class BlockEmitter implements Semantics {
     const { f } = this;
     const { state, region } = this.#region;
     const unused = this.#block.instructions.length - this.#index;
-    return this.#region.exit(this.#offset, this.#dirty, this.#words, unused, () =>
+    const offset = this.#offset;
+    return this.#region.exit(offset, this.#dirty, this.#words, unused, () =>
       f.if(i32.gtU(i32.add(i32.and(i32.wrap(first), 4095), span), 4096), () => {
-        const { head } = region.request;
-        const isSame = i32.eq(get(state, "straddlingHead"), head);
-        set(f, state, "straddles", i32.add(select(isSame, get(state, "straddles"), 0), 1));
-        set(f, state, "straddlingHead", head);
+        set(f, state, "straddles", i32.add(get(state, "straddles"), 1));
+        set(f, state, "straddlingHead", region.request.head);
+        set(f, state, "straddlingOffset", offset);
       }),
     );
   }
@@ -577,23 +581,37 @@ class BlockEmitter implements Semantics {
   /** The host address of an access, as base and constant offset; leaves if the TLB doesn't have it. */
   #translated(address: Expr, size: number, writes: boolean): [host: Expr, offset: number] {
     const { f } = this;
-    const group = this.#groups[this.#index];
-    const known = group && this.#hosts.get(group);
-    if (group && known) return [known, this.#decoded.imm - group.first];
-    const [start, span, kind] = group
-      ? [group.first, group.last - group.first + 1, group.writes]
-      : [0, size, writes];
-    const first = f.let(group ? (start === 0 ? this.rs1 : i64.add(this.rs1, start)) : address);
-    const table = kind ? bank.write : bank.read;
-    const entry = f.let(tlbIndex(this.#region.bank, first, kind ? bank.writeEntries : bank.readEntries));
-    f.branchIf(span > 8 ? this.#leaveForSpan(first, span) : this.#leave(), tlbMiss(entry, table, first, span));
-    const address32 = i32.add(i32.wrap(first), i32.load(entry, table + 8));
-    if (!group) return [f.let(address32), 0];
-    // Blocks that follow may use it too.
-    const host = f.local("i32");
-    f.set(host, address32);
-    this.#hosts.set(group, host);
-    return [host, this.#decoded.imm - group.first];
+    const access = this.#accesses[this.#index];
+    if (access === undefined) {
+      const first = f.let(address);
+      const addend = this.#check(first, size, writes, this.#leave());
+      return [f.let(i32.add(i32.wrap(first), addend)), 0];
+    }
+    const { group, distance } = access;
+    let checked = this.#hosts.get(group);
+    if (checked === undefined) {
+      const start = group.first - group.distance;
+      const base = this.#read(group.register);
+      const first = f.let(start === 0 ? base : i64.add(base, start));
+      const span = group.last - group.first + 1;
+      const leave = span > 8 ? this.#leaveForSpan(first, span) : this.#leave();
+      // Blocks that follow may use them too.
+      checked = { first: f.local("i32"), addend: f.local("i32") };
+      f.set(checked.addend, this.#check(first, span, group.writes, leave));
+      f.set(checked.first, i32.add(i32.wrap(first), checked.addend));
+      this.#hosts.set(group, checked);
+    }
+    if (distance !== undefined) return [checked.first, distance - group.first];
+    return [f.let(i32.add(i32.wrap(address), checked.addend)), 0];
+  }
+
+  /** Leaves unless the TLB has all bytes of a span; otherwise, how far their host addresses are from their virtual ones. */
+  #check(first: Local, span: number, writes: boolean, leave: Label): Expr {
+    const { f } = this;
+    const table = writes ? bank.write : bank.read;
+    const entry = f.let(tlbIndex(this.#region.bank, first, writes ? bank.writeEntries : bank.readEntries));
+    f.branchIf(leave, tlbMiss(entry, table, first, span));
+    return i32.load(entry, table + 8);
   }
 
   load(access: MemoryAccess, address: Expr): Expr {

@@ -15,8 +15,8 @@ export interface RegionRequest {
   /** Host addresses of the frames that the pages around the head's are mapped to: index `pageReach` is the head's own; 0 if not executable. */
   readonly frames: readonly number[];
   readonly privilege: number;
-  /** Accesses share no TLB checks: see access-groups.ts. */
-  readonly separateChecks?: boolean;
+  /** Offsets of the accesses that begin groups which are not to share a TLB check, since they straddle pages: see access-groups.ts. */
+  readonly separateChecks?: readonly number[];
   /** Offsets of loops that much time is spent in: see unroll.ts. */
   readonly hotLoops?: readonly number[] | "all";
 }

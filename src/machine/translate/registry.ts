@@ -47,7 +47,7 @@ const recordReserve = 64 << 10;
 /** Bytes of WebAssembly that are kept; machine code takes some ten times as much. */
 const moduleBytesLimit = 64 << 20;
 
-/** So many within some slices, one after the other, of one region: the odd one costs less than separate checks would. */
+/** So many within some slices: the odd one costs less than a separate check would. The last is blamed, which is one that is often. */
 const straddleLimit = 200;
 const straddleSlices = 16;
 
@@ -152,13 +152,15 @@ export class TranslationRegistry implements Translator {
     this.#waiting.length = 0;
   }
 
-  /** A region whose shared checks straddle two pages, time and again, is made anew without. */
+  /** A region in which a shared check straddles two pages, time and again, is made anew without that. */
   #separate(): void {
     const straddles = this.#state.number("straddles");
     if (this.#polls++ % straddleSlices === 0 || straddles >= straddleLimit) this.#state.setNumber("straddles", 0);
     if (straddles < straddleLimit) return;
     const region = this.#byHead.get(this.#state.number("straddlingHead"));
-    if (region !== undefined && !region.request.separateChecks) this.#remake({ ...region.request, separateChecks: true });
+    if (region === undefined) return;
+    const { separateChecks = [] } = region.request;
+    this.#remake({ ...region.request, separateChecks: [...separateChecks, this.#state.number("straddlingOffset") | 0] });
   }
 
   /** A region is made anew with a loop unrolled in which many slices ended. */
@@ -206,7 +208,10 @@ export class TranslationRegistry implements Translator {
   }
 
   #install({ module, regions, refused, bytes, seconds }: CompiledModule): void {
-    for (const head of refused) this.#known.delete(head);
+    for (const head of refused) {
+      this.#known.delete(head);
+      this.#remaking.delete(head);
+    }
     const instance = new WebAssembly.Instance(module, {
       machine: { memory: this.#memory, regions: this.#hart.regions },
       hart: this.#hart.exports as unknown as WebAssembly.ModuleImports,

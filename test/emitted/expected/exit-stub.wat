@@ -4,7 +4,7 @@
 ;;     ret
 
 (func (param $state i32) (param $pc i64) (param $budget i32) (param $nesting i32) (result i64 i32)
-  (local i32 i64 i64 i64 i64 i64 i32 i32 i64)
+  (local i32 i64 i64 i64 i64 i64 i32 i32 i32 i64)
   (block (;@1;)
     (block (;@2;)
       (local.set 4 (i32.load (;bank;) (local.get $state)))
@@ -17,18 +17,19 @@
       (local.set 6 (i64.add (local.get 6) (i64.const 1)))
       (local.set 7 (i64.add (local.get 7) (i64.const 1)))
       (local.set 9 (local.get 8))
-      (local.set 10
+      (local.set 12
         (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 9)) (i32.const 8)) (i32.const 32752))))
       (br_if 1 (;@1;)
         (i64.ne
           (i64.and (i64.add (local.get 9) (i64.const 7)) (i64.const -4096))
-          (i64.load offset=32768 (local.get 10))))
-      (local.set 11 (i32.add (i32.wrap_i64 (local.get 9)) (i32.load offset=32776 (local.get 10))))
-      (i64.store (local.get 11) (local.get 7))
-      (local.set 12 (i64.and (i64.add (local.get 5) (i64.const 0)) (i64.const -2)))
+          (i64.load offset=32768 (local.get 12))))
+      (local.set 11 (i32.load offset=32776 (local.get 12)))
+      (local.set 10 (i32.add (i32.wrap_i64 (local.get 9)) (local.get 11)))
+      (i64.store (local.get 10) (local.get 7))
+      (local.set 13 (i64.and (i64.add (local.get 5) (i64.const 0)) (i64.const -2)))
       (i64.store (;x[10];) (local.get $state) (local.get 6))
       (i64.store (;x[11];) (local.get $state) (local.get 7))
-      (return (local.get 12) (local.get $budget))
+      (return (local.get 13) (local.get $budget))
       (unreachable))
     (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
     (return (local.get $pc) (local.get $budget)))

@@ -4,7 +4,7 @@
 ;;     nop
 
 (func (param $state i32) (param $pc i64) (param $budget i32) (param $nesting i32) (result i64 i32)
-  (local i32 i64 i64 i32 i32 i64 i64 i64 i64 i32)
+  (local i32 i64 i64 i32 i32 i32 i64 i64 i64 i64 i32)
   (block (;@1;)
     (block (;@2;)
       (local.set 4 (i32.load (;bank;) (local.get $state)))
@@ -12,33 +12,34 @@
       (local.set $budget (i32.sub (local.get $budget) (i32.const 3)))
       (local.set 5 (i64.add (local.get $pc) (i64.const 20480)))
       (local.set 6 (i64.add (local.get 5) (i64.const 8)))
-      (local.set 7
+      (local.set 9
         (i32.add (local.get 4) (i32.and (i32.shr_u (i32.wrap_i64 (local.get 6)) (i32.const 8)) (i32.const 32752))))
       (br_if 1 (;@1;)
-        (i64.ne (i64.and (i64.add (local.get 6) (i64.const 7)) (i64.const -4096)) (i64.load (local.get 7))))
-      (local.set 8 (i32.add (i32.wrap_i64 (local.get 6)) (i32.load offset=8 (local.get 7))))
-      (local.set 9 (i64.load (local.get 8)))
-      (local.set 5 (local.get 9))
-      (local.set 10 (i64.and (i64.add (local.get 5) (i64.const 0)) (i64.const -2)))
-      (local.set 11 (i64.add (local.get $pc) (i64.const 12)))
-      (i64.store (;x[6];) (local.get $state) (local.get 11))
+        (i64.ne (i64.and (i64.add (local.get 6) (i64.const 7)) (i64.const -4096)) (i64.load (local.get 9))))
+      (local.set 8 (i32.load offset=8 (local.get 9)))
+      (local.set 7 (i32.add (i32.wrap_i64 (local.get 6)) (local.get 8)))
+      (local.set 10 (i64.load (local.get 7)))
+      (local.set 5 (local.get 10))
+      (local.set 11 (i64.and (i64.add (local.get 5) (i64.const 0)) (i64.const -2)))
+      (local.set 12 (i64.add (local.get $pc) (i64.const 12)))
+      (i64.store (;x[6];) (local.get $state) (local.get 12))
       (i64.store (;x[28];) (local.get $state) (local.get 5))
-      (local.set 12 (local.get 10))
-      (local.set 13
+      (local.set 13 (local.get 11))
+      (local.set 14
         (i32.add
-          (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 12)) (i32.const 3)) (i32.const 131056)))
+          (i32.add (local.get 4) (i32.and (i32.shl (i32.wrap_i64 (local.get 13)) (i32.const 3)) (i32.const 131056)))
           (i32.const 81920)))
       (if (;@3;)
-        (i64.ne (i64.load (local.get 13)) (local.get 12))
+        (i64.ne (i64.load (local.get 14)) (local.get 13))
         (then
-          (return_call $jump (local.get $state) (local.get 12) (local.get $budget) (local.get $nesting))))
+          (return_call $jump (local.get $state) (local.get 13) (local.get $budget) (local.get $nesting))))
       (return_call_indirect
         (type 0)
         (local.get $state)
-        (local.get 12)
+        (local.get 13)
         (local.get $budget)
         (local.get $nesting)
-        (i32.load offset=8 (local.get 13)))
+        (i32.load offset=8 (local.get 14)))
       (unreachable))
     (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
     (return (local.get $pc) (local.get $budget)))

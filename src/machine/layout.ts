@@ -113,6 +113,8 @@ const fieldSpecs = {
   pmpCount: "i32",
   /** Whether the last PMP check holds for the whole page. */
   pmpUniform: "i32",
+  /** Whether the cache of guest physical pages has pieces of larger ones. */
+  guestLarge: "i32",
   /** The last translation's leaf: 0 for 4 KiB, 1 for up to 2 MiB, 2 for 1 GiB, 3 and 4 for larger. */
   walkLarge: "i32",
   /** Whether it holds in all address spaces. */
@@ -262,6 +264,9 @@ export const bank = {
   count: 32,
 } as const;
 
+/** Guest physical pages, as the second stage translates them: see hart/guest-page-cache.ts. */
+export const guestPages = { entries: 4096 } as const;
+
 /** Predecoded pages: a header, then one entry of 8 bytes for each halfword, then two sentinels. */
 export const predecoded = {
   header: 16,
@@ -303,6 +308,7 @@ export interface MemoryMap {
   readonly csrIndex: number;
   readonly hart: number;
   readonly banks: number;
+  readonly guestPages: number;
   readonly counters: number;
   readonly requests: number;
   readonly edges: number;
@@ -354,6 +360,7 @@ export function memoryMap(ramSize: number, { harts = 1, hart = 0, predecodedPage
     csrIndex: take(8192),
     hart: take(hartStateSize),
     banks: take(bank.size * bank.count, 65536),
+    guestPages: take(guestPages.entries * 16),
     counters: take(counterCount * 4),
     requests: take(request.count * request.size),
     edges: take(edge.count * edge.size),

@@ -41,6 +41,8 @@ export interface Leaf {
   /** As `walkLarge` and `walkGlobal` in layout.ts. */
   readonly large: Expr;
   readonly global: Expr;
+  /** The page table entry, as it is after the access. */
+  readonly entry: Local;
 }
 
 export interface Causes {
@@ -143,5 +145,6 @@ export function emitWalk(f: FunctionBuilder, { map }: Program, state: State, pmp
     physical: i64.or(i64.and(from, pageMask), table),
     large: select(level, level, i64.ne(pageMask, 4095)),
     global: i32.ne(i32.and(i32.wrap(global), pte.g), 0),
+    entry: needed,
   };
 }

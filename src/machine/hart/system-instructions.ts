@@ -206,7 +206,9 @@ export const systemHandlers: Record<SystemOperation, SystemHandler> = {
   "hfence.vvma": fence(hypervisorOnly, () => i32.const(1)),
   "hfence.gvma": (f, state, parts, labels, r, s) => {
     guard(f, state, labels, guestFence);
-    f.call(parts.banks.flushGuests, [state.base, i32.wrap(s.rs2), named(r, "rs2")]);
+    // The address is given without its two lowest bits.
+    const operands = [i64.shl(s.rs1, 2), i32.wrap(s.rs2), named(r, "rs1"), named(r, "rs2")];
+    f.call(parts.banks.flushGuests, [state.base, ...operands]);
     f.set(r.pc, s.next);
     f.branch(labels.fetch);
   },

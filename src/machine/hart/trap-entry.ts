@@ -1,7 +1,7 @@
 /** What every trap does to the status and to the registers of the mode that it enters (privileged manual, 3.1.6.1, 3.1.7, 12.1.2). */
-import { i32, i64, select, type Expr, type Operand } from "#wasm/expression.ts";
+import { conditional, i32, i64, select, type Expr, type Operand } from "#wasm/expression.ts";
 import type { Local } from "#wasm/function.ts";
-import { status } from "../csr-bits.ts";
+import { alwaysDelegated, status } from "../csr-bits.ts";
 import { layout } from "../layout.ts";
 import { bits, type State } from "./program.ts";
 
@@ -43,6 +43,18 @@ export function enterTrap(state: State, entry: TrapEntry): void {
   const offset = select(i32.and(isInterrupt, i32.wrap(vector)), i64.extendI32U(i32.shl(number, 2)), i64.const(0));
   state.set("pc", i64.add(i64.and(vector, -4), offset));
 }
+
+/** Whether machine mode leaves a trap to HS-mode (i32). */
+export function isDelegated(state: State, number: Expr, isInterrupt: Expr): Expr {
+  return hasBit(conditional(isInterrupt, i64.or(state.get("mideleg"), alwaysDelegated), state.get("medeleg")), number);
+}
+
+/** Whether HS-mode leaves it to VS-mode. */
+export function isDelegatedFurther(state: State, number: Expr, isInterrupt: Expr): Expr {
+  return hasBit(conditional(isInterrupt, state.get("hideleg"), state.get("hedeleg")), number);
+}
+
+const hasBit = (set: Expr, number: Expr): Expr => i32.wrap(i64.and(i64.shrU(set, i64.extendI32U(number)), 1));
 
 /** Counts a trap in the statistics. */
 export function countTrap(state: State, number: Local, isInterrupt: Expr): void {

@@ -1,10 +1,11 @@
 /** Trap entry and return, and which interrupt is taken (privileged manual, 3.1.6 to 3.1.9, 3.3.2 and 12.1; H extension). */
-import { conditional, i32, i64, select, type FunctionReference } from "#wasm/expression.ts";
+import { conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
+import type { Local } from "#wasm/function.ts";
 import { alwaysDelegated, cause, hypervisorStatus, interrupt, privilege, status, virtualBit } from "../csr-bits.ts";
 import { layout } from "../layout.ts";
 import { previousPrivilege } from "./address-translation.ts";
 import { bits, State, type Program } from "./program.ts";
-import { countTrap, enterTrap } from "./trap-entry.ts";
+import { countTrap, enterTrap, isDelegated, isDelegatedFurther } from "./trap-entry.ts";
 import type { TranslationBanks } from "./translation-banks.ts";
 import { defineVirtualization, type Virtualization } from "./virtualization.ts";
 
@@ -38,23 +39,46 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
   const { module } = program;
   const virtualization = defineVirtualization(program, banks);
 
+  /** To VS-mode, whose interrupts are a supervisor's to it: one below. */
+  const enterGuestTrap = (state: State, pc: Expr, reason: Expr, value: Expr, number: Local, isInterrupt: Local, current: Expr): void => {
+    const { f } = state;
+    countTrap(state, number, isInterrupt);
+    for (const name of ["fault", "faultOffset", "reservation"] as const) state.set(name, 0);
+    enterTrap(state, {
+      level: "supervisor",
+      pc,
+      cause: i64.sub(reason, i64.extendI32U(isInterrupt)),
+      value,
+      number: i32.sub(number, isInterrupt),
+      isInterrupt,
+      previous: i32.and(current, 3),
+    });
+    state.set("privilege", privilege.virtualSupervisor);
+    f.call(banks.selectBank, [state.base]);
+  };
+
   const raise = module.function("raise", ["i32", "i64", "i64", "i64"], [], (f) => {
     const state = new State(f);
     const [pc, reason, value] = [f.parameter(1), f.parameter(2), f.parameter(3)];
-    const current = f.let(state.get("privilege"));
-    f.if(i32.or(i32.geU(current, privilege.machine), state.get("faultAsGuest")), () => {
-      f.call(virtualization.raise, [state.base, pc, reason, value]);
-      f.return();
-    });
     const number = f.let(i32.and(i32.wrap(reason), 63));
     const isInterrupt = f.let(i64.ltS(reason, 0));
+    const current = f.let(state.get("privilege"));
+    f.if(i32.or(i32.geU(current, privilege.machine), state.get("faultAsGuest")), () => {
+      const isGuest = i32.and(current, virtualBit);
+      const delegated = i32.and(isDelegated(state, number, isInterrupt), isDelegatedFurther(state, number, isInterrupt));
+      f.if(
+        conditional(isGuest, delegated, 0),
+        () => enterGuestTrap(state, pc, reason, value, number, isInterrupt, current),
+        () => f.call(virtualization.raise, [state.base, pc, reason, value]),
+      );
+      f.return();
+    });
     countTrap(state, number, isInterrupt);
     state.set("fault", 0);
     state.set("reservation", 0);
-    const delegation = conditional(isInterrupt, i64.or(state.get("mideleg"), alwaysDelegated), state.get("medeleg"));
     const trap = { pc, cause: reason, value, number, isInterrupt, previous: current };
     f.if(
-      i32.wrap(i64.and(i64.shrU(delegation, i64.extendI32U(number)), 1)),
+      isDelegated(state, number, isInterrupt),
       () => {
         enterTrap(state, { level: "supervisor", ...trap });
         state.set("hstatus", i64.and(state.get("hstatus"), ~(bit(hypervisorStatus.spv) | bit(hypervisorStatus.gva))));

@@ -5,6 +5,7 @@
 import { call, conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import { cause, privilege, status, virtualBit } from "../csr-bits.ts";
+import { cacheGuestPage, returnCached } from "./guest-page-cache.ts";
 import { causeFor, emitWalk, pte, type Causes } from "./page-walk.ts";
 import { access } from "./physical-memory-protection.ts";
 import { bits, State, type Program } from "./program.ts";
@@ -36,6 +37,7 @@ export function defineTwoStageTranslation(program: Program, pmpCheck: FunctionRe
       f.if(i64.ne(i64.shrU(guestPhysical, 56), 0), () => fail(accessFaults));
       f.return(guestPhysical);
     });
+    returnCached(f, program.map, guestPhysical, root, wanted);
     const leaf = emitWalk(f, program, state, pmpCheck, guestPhysical, {
       root,
       widened: true,
@@ -50,7 +52,10 @@ export function defineTwoStageTranslation(program: Program, pmpCheck: FunctionRe
       environment: state.get("menvcfg"),
       again: () => f.return(call(f, state.base, guestPhysical, wanted, how, virtual, kind)),
     });
-    f.push(leaf.physical);
+    const physical = f.let(leaf.physical);
+    f.if(leaf.large, () => state.set("guestLarge", 1));
+    cacheGuestPage(f, program.map, guestPhysical, root, physical, leaf.entry);
+    f.push(physical);
   });
 
   return module.function("translateAsGuest", ["i32", "i64", "i32", "i32"], ["i64"], (f) =>

@@ -3,13 +3,13 @@
  * act for a guest, and those of HLV and its like.
  */
 import { call, conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
-import { alwaysDelegated, cause, hypervisorStatus, privilege, sstatusMask, status } from "../csr-bits.ts";
+import { cause, hypervisorStatus, privilege, sstatusMask, status } from "../csr-bits.ts";
 import type { FieldName } from "../layout.ts";
 import { previousPrivilege } from "./address-translation.ts";
 import { ExitReason } from "./exit-reason.ts";
 import { bits, State, type Program } from "./program.ts";
 import { effectiveFloat, guestFloat } from "./supervisor-csrs.ts";
-import { countTrap, enterTrap } from "./trap-entry.ts";
+import { countTrap, enterTrap, isDelegated } from "./trap-entry.ts";
 import type { TranslationBanks } from "./translation-banks.ts";
 import { defineTransform } from "./transformed-instruction.ts";
 
@@ -18,7 +18,7 @@ export interface Virtualization {
   readonly enterGuest: FunctionReference;
   /** (state): the supervisor registers become HS-mode's again. */
   readonly leaveGuest: FunctionReference;
-  /** (state, pc, cause with the interrupt bit, tval): as `raise`, for any trap. */
+  /** (state, pc, cause with the interrupt bit, tval): as `raise`, for any trap but those that VS-mode gets. */
   readonly raise: FunctionReference;
 }
 
@@ -88,7 +88,7 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
     exchange(state);
   });
 
-  const raise = module.function("raiseAny", ["i32", "i64", "i64", "i64"], [], (f) => {
+  const raise = module.function("raiseBeyondGuest", ["i32", "i64", "i64", "i64"], [], (f) => {
     const state = new State(f);
     const [pc, reason, value] = [f.parameter(1), f.parameter(2), f.parameter(3)];
     const number = f.let(i32.and(i32.wrap(reason), 63));
@@ -100,39 +100,16 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
     state.set("reservation", 0);
     const isException = (set: bigint): Expr =>
       i32.and(i32.eqz(isInterrupt), i32.wrap(i64.and(i64.shrU(set, i64.extendI32U(number)), 1)));
-    const isDelegated = (interrupts: Expr, exceptions: FieldName): Expr =>
-      i32.wrap(i64.and(i64.shrU(conditional(isInterrupt, interrupts, state.get(exceptions)), i64.extendI32U(number)), 1));
-    const toSupervisor = f.let(
-      i32.and(
-        i32.ne(current, privilege.machine),
-        isDelegated(i64.or(state.get("mideleg"), alwaysDelegated), "medeleg"),
-      ),
-    );
-    // What this trap says of itself, taken from where the fault left it.
+    const toSupervisor = f.let(i32.and(i32.ne(current, privilege.machine), isDelegated(state, number, isInterrupt)));
     const asGuest = f.let(i32.or(state.get("faultAsGuest"), isGuest));
-    const instruction = f.let(select(isInterrupt, i32.const(0), state.get("faultInstruction")));
     const offset = f.let(state.get("faultOffset"));
-    for (const name of ["fault", "faultAsGuest", "faultInstruction", "faultOffset"] as const) state.set(name, 0);
-
-    const trap = { pc, value, isInterrupt, previous };
-    f.block((elsewhere) => {
-      f.branchIf(elsewhere, i32.eqz(i32.and(isGuest, toSupervisor)));
-      f.branchIf(elsewhere, i32.eqz(isDelegated(state.get("hideleg"), "hedeleg")));
-      // VS-mode's interrupts are a supervisor's to it, one below.
-      const shift = f.let(isInterrupt);
-      const known = i64.sub(reason, i64.extendI32U(shift));
-      enterTrap(state, { level: "supervisor", ...trap, cause: known, number: i32.sub(number, shift) });
-      state.set("privilege", privilege.virtualSupervisor);
-      f.call(banks.selectBank, [state.base]);
-      f.return();
-    });
-
+    for (const name of ["fault", "faultAsGuest", "faultOffset"] as const) state.set(name, 0);
     const isGuestPage = f.let(isException(guestPageFaults));
     const guestPhysical = f.let(conditional(isGuestPage, state.get("faultGuestPhysical"), 0));
     const implicit = f.let(select(isGuestPage, state.get("faultImplicit"), 0));
     f.if(i32.and(isGuest, state.get("monitored")), () => {
       state.set("exitCause", i32.or(number, i32.shl(isInterrupt, 31)));
-      state.set("exitInstruction", conditional(isException(accesses | forbidden), instruction, 0));
+      state.set("exitInstruction", conditional(isException(accesses | forbidden), state.get("faultInstruction"), 0));
       state.set("exitImplicit", implicit);
       state.set("exitPc", pc);
       state.set("exitTval", value);
@@ -158,9 +135,10 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
       () => f.set(trapInstruction, i64.extendI32U(implicit)),
       () =>
         f.if(i32.and(asGuest, isException(accesses)), () =>
-          f.set(trapInstruction, i64.extendI32U(call(transform, instruction, offset))),
+          f.set(trapInstruction, i64.extendI32U(call(transform, state.get("faultInstruction"), offset))),
         ),
     );
+    const trap = { pc, cause: reason, value, number, isInterrupt, previous };
     const flag = (condition: Expr, position: number): Expr => i64.shl(i64.extendI32U(condition), position);
     f.if(
       toSupervisor,
@@ -178,7 +156,7 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
         );
         state.set("htval", secondValue);
         state.set("htinst", trapInstruction);
-        enterTrap(state, { level: "supervisor", ...trap, cause: reason, number });
+        enterTrap(state, { level: "supervisor", ...trap });
         state.set("privilege", privilege.supervisor);
       },
       () => {
@@ -187,8 +165,6 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
         enterTrap(state, {
           level: "machine",
           ...trap,
-          cause: reason,
-          number,
           further: {
             mask: bit(status.mpv) | bit(status.gva),
             value: i64.or(flag(isGuest, status.mpv), flag(hasGuestAddress, status.gva)),

@@ -95,6 +95,16 @@ suite("the board", () => {
     assert.equal(decodeDeviceTree(machine.processor.dma.readable(Number(x(19)), 16384).slice()).name, "");
   });
 
+  test("accessed and dirty bits are kept by hardware from power-on, but for programs that expect Spike", () => {
+    const code = assemble(`csrr s0, menvcfg\n${POWER_OFF}`, { base: address.memory });
+    for (const [symbols, expected] of [[new Map(), 1n << 61n], [new Map([["tohost", address.memory + 4096]]), 0n]] as const) {
+      const { board, machine, x } = setUp();
+      board.boot({ append: "", firmware: { format: "elf", entry: address.memory, symbols, segments: [{ address: address.memory, memorySize: 8192, bytes: code }] } });
+      assert.deepEqual(machine.run(), { kind: "poweroff" });
+      assert.equal(x(8), expected);
+    }
+  });
+
   test("drives come first, then console and entropy; the other slots are empty", () => {
     const { machine } = setUp([disk, disk]);
     const ids = Array.from({ length: 8 }, (_, slot) => machine.computer.bus.read(address.virtio + 0x1000 * slot + 8, 4)![0]);

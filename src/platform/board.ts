@@ -18,7 +18,7 @@ import { dynamicFirmwareInfo } from "#images/firmware.ts";
 import type { Kernel } from "#images/kernel.ts";
 import { layOut, type BootLayout } from "#images/layout.ts";
 import type { DevicePlace, DmaMemory, MmioDevice } from "#machine/bus.ts";
-import { interrupt } from "#machine/csr-bits.ts";
+import { envcfg, interrupt } from "#machine/csr-bits.ts";
 import type { Arrival } from "#machine/inputs.ts";
 import { USUAL_SLICE, type Computer, type MachineEnd, type Surroundings } from "#machine/computer.ts";
 import { BootRom } from "./boot-rom.ts";
@@ -49,6 +49,11 @@ export interface BootFiles {
 }
 
 const SEED_SIZE = 64;
+/**
+ * Who begins in M-mode finds accessed and dirty bits kept by hardware, as after QEMU's reset: xv6 relies on it. Spike's reset leaves
+ * them to software until menvcfg says otherwise, and the architecture tests rely on that.
+ */
+const SVADU = 1n << BigInt(envcfg.adue);
 /** For a program that speaks through HTIF, a character at a time: it waits for each to be taken. */
 const TALKING_SLICE = 5_000;
 /** Beside the console and the entropy device. */
@@ -140,10 +145,10 @@ export class Board implements Surroundings, Saveable {
     const placeholder = files.initrd === undefined ? null : { start: 0, end: 0 };
     const layout = layOut({ ...files, deviceTreeSize: describe(placeholder).length }, memory);
     this.#load(layout, describe(layout.initrd));
-    if (files.firmware === undefined) this.#firmware.enter(layout.entry, layout.deviceTree);
-    else this.#enterFirmware(layout);
     this.#symbols = symbolsOf(files.firmware ?? files.kernel);
     this.#htif = this.#createHtif();
+    if (files.firmware === undefined) this.#firmware.enter(layout.entry, layout.deviceTree);
+    else this.#enterFirmware(layout);
     this.#computer.longestSlice = USUAL_SLICE;
     this.#booted = true;
   }
@@ -212,6 +217,7 @@ export class Board implements Surroundings, Saveable {
     state.set("x", 0, 10);
     state.set("x", layout.deviceTree, 11);
     state.set("x", address.bootRom, 12);
+    state.set("menvcfg", this.#htif === undefined ? SVADU : 0n);
   }
 
   /** Nothing for programs that don't know HTIF. */

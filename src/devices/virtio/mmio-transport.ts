@@ -18,7 +18,8 @@ const CONFIG = 0x100;
 
 const MAGIC = 0x7472_6976; // "virt"
 const VERSION = 2;
-const VENDOR = 0x4c54_5348; // "HSTL"
+/** "QEMU": drivers for its board, xv6's for one, ask for that. */
+const VENDOR = 0x554d_4551;
 
 /** Section 2.1. */
 const Status = { acknowledge: 1, driver: 2, driverOk: 4, featuresOk: 8, needsReset: 0x40, failed: 0x80 } as const;
@@ -249,9 +250,12 @@ export class VirtioMmio implements MmioDevice, Saveable, VirtioHost {
     if (!wasLive && this.#live) device.started?.();
   }
 
-  /** Section 2.2.2: nothing that was not offered; and a driver of before version 1 can't be served (section 6.1). */
+  /**
+   * Section 2.2.2: nothing that was not offered. A driver that leaves out VERSION_1, as xv6's does, is served as if it had accepted it
+   * (section 6.1 leaves that to us): these registers are version 1's anyway.
+   */
   #featuresFit(): boolean {
-    return this.#accepted.every((word, index) => (word & ~this.#offered[index]!) === 0) && this.negotiated(TransportFeature.version1);
+    return this.#accepted.every((word, index) => (word & ~this.#offered[index]!) === 0);
   }
 
   #tellQueuesFeatures(): void {

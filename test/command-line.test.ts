@@ -237,7 +237,7 @@ suite("bad input: one line that says what to do, status 2, no file harmed", () =
     ["a clock that is none", ["run", "--clock", "sundial"], /host, instructions/],
     ["a seed that is none", ["run", "--seed", "x"], /--seed "x"/],
     ["an option that is none", ["run", "--memry", "1G"], /Did you mean --memory\?/],
-    ["a command that is none", ["rum"], /Did you mean run\?/],
+    ["a command that is none", ["runn"], /Did you mean run\?/],
     ["an image that isn't there", ["run", "nosuch"], /no image nosuch/],
     ["an image and a kernel", ["run", "nosuch", "--kernel", kernel], /leave out one/],
   ];

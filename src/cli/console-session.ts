@@ -27,6 +27,7 @@ export class ConsoleSession {
   readonly #mode: ConsoleMode;
   readonly #terminal: Terminal | undefined;
   readonly #onLeave: () => void;
+  readonly #leaving: string;
   /** Of a shell that wants a pipe: whether it has said that it is ready since the guest began. */
   #ready = false;
   #piping = false;
@@ -35,11 +36,13 @@ export class ConsoleSession {
   /** stdout's reader has gone. */
   #deaf = false;
 
-  constructor(machine: ConsolePort, mode: ConsoleMode, messages: Messages, onLeave: () => void) {
+  /** `leaving`: what comes of it, for the help. */
+  constructor(machine: ConsolePort, mode: ConsoleMode, messages: Messages, onLeave: () => void, leaving = "the machine is switched off at once") {
     this.#machine = machine;
     this.#mode = mode;
     this.#messages = messages;
     this.#onLeave = onLeave;
+    this.#leaving = leaving;
     this.#terminal = mode === "terminal" ? new Terminal(process.stdin, process.stdout) : undefined;
     process.stdout.on("error", () => this.#deafen());
   }
@@ -83,7 +86,7 @@ export class ConsoleSession {
     process.stdin.on("data", (bytes: Buffer) => {
       for (const item of escapes.filter(bytes)) {
         if (item === "leave") this.#onLeave();
-        else if (item === "help") for (const line of escapeHelp) this.#messages.line(line);
+        else if (item === "help") for (const line of escapeHelp(this.#leaving)) this.#messages.line(line);
         else void this.#machine.write(item);
       }
     });

@@ -2,8 +2,9 @@
 
 const CTRL_A = 0x01;
 
-export const escapeHelp = [
-  "Ctrl-A X       leave: the machine is switched off at once",
+/** `leaving`: what comes of it. */
+export const escapeHelp = (leaving: string): readonly string[] => [
+  `Ctrl-A X       leave: ${leaving}`,
   "Ctrl-A H       this help",
   "Ctrl-A Ctrl-A  send one Ctrl-A to the guest (so does Ctrl-A A)",
 ];

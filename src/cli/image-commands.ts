@@ -1,6 +1,7 @@
 /** `hostelry image …`. */
 import { Command } from "commander";
 import { formatBytes, type Messages } from "./messages.ts";
+import { printJson, printTable } from "./table.ts";
 
 interface JsonOption {
   readonly json?: boolean;
@@ -31,7 +32,7 @@ export function addImageCommands(program: Command, messages: Messages): void {
     .option("--json", "tell what was built as JSON")
     .action(async ({ json, ...options }: BuildCommandOptions) => {
       const built = await (await commands()).build(options, context);
-      if (json === true) print(built);
+      if (json === true) printJson(built);
       else messages.line(`The image ${built.name} is built: Linux ${built.manifest.kernel.release}, in ${built.directory}`);
     });
 
@@ -40,11 +41,11 @@ export function addImageCommands(program: Command, messages: Messages): void {
     .option("--json", "as JSON")
     .action(async ({ json }: JsonOption) => {
       const images = await (await commands()).list();
-      if (json === true) return print(images);
+      if (json === true) return printJson(images);
       if (images.length === 0) messages.line('No images yet: "hostelry image build" builds the default one');
       const rows = images.map(({ name, bytes, kernel, packages, problem, current }) =>
         [name, formatBytes(bytes), kernel ?? "-", problem ?? `${current === false ? "out of date; " : ""}${packages?.join(",") ?? ""}`]);
-      if (rows.length > 0) process.stdout.write(table([["NAME", "SIZE", "KERNEL", "PACKAGES"], ...rows]));
+      if (rows.length > 0) printTable([["NAME", "SIZE", "KERNEL", "PACKAGES"], ...rows]);
     });
 
   image.command("rm")
@@ -53,7 +54,7 @@ export function addImageCommands(program: Command, messages: Messages): void {
     .option("--json", "tell what was removed as JSON")
     .action(async (names: string[], { json }: JsonOption) => {
       const done = await (await commands()).remove(names, context);
-      if (json === true) print(done);
+      if (json === true) printJson(done);
       else messages.line(`Removed ${done.removed.join(", ")}: ${formatBytes(done.bytes)}`);
     });
 
@@ -63,16 +64,7 @@ export function addImageCommands(program: Command, messages: Messages): void {
     .option("--json", "tell what was removed as JSON")
     .action(async ({ json, all }: JsonOption & { all?: boolean }) => {
       const done = await (await commands()).prune({ all: all === true }, context);
-      if (json === true) print(done);
+      if (json === true) printJson(done);
       else messages.line(`Removed ${done.removed.length} downloads: ${formatBytes(done.bytes)}`);
     });
-}
-
-function print(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd()}\n`).join("");
 }

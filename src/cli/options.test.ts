@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseDrive, parseMemory, parseSeed } from "./options.ts";
+import { parseCap, parseCount, parseDrive, parseMemory, parseSeed } from "./options.ts";
 
 test("sizes have a unit", () => {
   assert.deepEqual(["512M", "1g", "65536K", "1.5G", "256MiB"].map(parseMemory), [2 ** 29, 2 ** 30, 2 ** 26, 1.5 * 2 ** 30, 2 ** 28]);
@@ -25,4 +25,14 @@ test("a drive is a file, perhaps for reading only", () => {
 test("a seed is an exact number", () => {
   assert.deepEqual(["0", "42", "0xff"].map(parseSeed), [0, 42, 255]);
   for (const text of ["", "-1", "1.5", "x", "9007199254740993", "1e3"]) assert.throws(() => parseSeed(text), { code: "bad-seed" }, text);
+});
+
+test("a cap is a part of a hart", () => {
+  assert.deepEqual(["50%", "0.5", "1", "100%", "2.5%"].map(parseCap), [0.5, 0.5, 1, 1, 0.025]);
+  for (const text of ["0", "0%", "101%", "2", "-1", "half", ""]) assert.throws(() => parseCap(text), { code: "bad-cap" }, text);
+});
+
+test("a count is a whole number", () => {
+  assert.equal(parseCount("--harts")("16"), 16);
+  for (const text of ["0", "1.5", "-1", "x", "", "1e3"]) assert.throws(() => parseCount("--harts")(text), { code: "bad-count", message: /^--harts/ }, text);
 });

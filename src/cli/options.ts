@@ -53,3 +53,20 @@ export function parseCpus(text: string): number {
   if (!/^\d+$/.test(text) || count < 1 || count > 8) throw new HostelryError("bad-cpus", `--cpus ${text}: a VM has 1 to 8`);
   return count;
 }
+
+/** Part of a hart's time, above 0 and at most 1, from `0.5` or `50%`. */
+export function parseCap(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
+  const cap = match === null ? 0 : Number(match[1]) / (match[2] === "%" ? 100 : 1);
+  if (!(cap > 0 && cap <= 1)) throw new HostelryError("bad-cap", `--cap ${JSON.stringify(text)} is no part of a hart: say 50% or 0.5; 100% is no cap`);
+  return cap;
+}
+
+/** A whole number from 1 on. */
+export function parseCount(option: string): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (/^\d+$/.test(text) && count >= 1 && Number.isSafeInteger(count)) return count;
+    throw new HostelryError("bad-count", `${option} ${JSON.stringify(text)} is no whole number from 1 on`);
+  };
+}

@@ -1,10 +1,12 @@
 /** The commands and their options. */
-import { HostelryError } from "#base/errors.ts";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { VERSION } from "#base/version.ts";
+import { Command, Option } from "commander";
 import { addDoctorCommand } from "./doctor.ts";
 import { addImageCommands } from "./image-commands.ts";
+import { addMachineCommands } from "./machine-commands.ts";
 import type { Messages } from "./messages.ts";
-import { parseCpus, parseDrive, parseGranularity, parseMemory, parseSeed, type Drive } from "./options.ts";
+import { parseCpus, parseGranularity, parseMemory, parseSeed } from "./options.ts";
+import { driveOption, withParser } from "./parsers.ts";
 import type { RunOptions } from "./run.ts";
 
 const EXAMPLES = `
@@ -17,18 +19,22 @@ Examples:
   $ hostelry run --bios none --kernel kernel        a kernel that starts in M-mode
   $ hostelry run --bios add.elf --signature add.sig an architecture test, and what it found
   $ hostelry image build --name tools --packages python3-minimal,7zip
+  $ hostelry serve                                  a machine for many VMs; then, elsewhere:
+  $ hostelry create web --start && hostelry console web
   $ hostelry doctor                                 what is missing here, and for what`;
 
 /** `finish` gets a command's exit status. Throws CommanderError for what the parser refuses, and for help. */
 export function createProgram(messages: Messages, finish: (status: number) => void): Command {
   const program = new Command("hostelry")
     .description("A virtual machine monitor in TypeScript: whole, unmodified operating systems")
-    .version("0.1.0")
+    .version(VERSION)
+    .enablePositionalOptions()
     .exitOverride()
     .showSuggestionAfterError()
     .configureOutput({ outputError: (text) => messages.error(oneLine(text)) })
     .addHelpText("after", EXAMPLES);
   addRunCommand(program, messages, finish);
+  addMachineCommands(program, messages, finish);
   addImageCommands(program, messages);
   addDoctorCommand(program, finish);
   return program;
@@ -47,7 +53,7 @@ function addRunCommand(program: Command, messages: Messages, finish: (status: nu
     .option("--bios <file>", "firmware to start in M-mode, instead of the built-in SBI; with no image or kernel named, alone;\n`none`: the kernel itself starts in M-mode")
     .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
     .addOption(withParser(new Option("--cpus <count>", "virtual CPUs, 1 to 8; they take turns on one hart"), parseCpus).default(1))
-    .addOption(collecting(new Option("--drive <file[,ro]>", "a disk, also for reading only; can be given again")))
+    .addOption(driveOption())
     .addOption(new Option("--clock <source>", "what time is: the host's, or 10 ns an instruction, which is repeatable").choices(["host", "instructions"]).default("host"))
     .addOption(withParser(new Option("--seed <number>", "makes all that the machine takes for random repeatable"), parseSeed))
     .option("--signature <file>", "at the end, write what stands between begin_signature and end_signature, in hex")
@@ -61,24 +67,6 @@ function addRunCommand(program: Command, messages: Messages, finish: (status: nu
       const { run } = await import("./run.ts");
       finish(await run(image, options, messages));
     });
-}
-
-/** A parser's HostelryError as the commander's own, so that it ends as any bad argument does. */
-function withParser<T>(option: Option, parse: (text: string) => T): Option {
-  return option.argParser((text) => parsing(parse, text));
-}
-
-function collecting(option: Option): Option {
-  return option.argParser((text, before: Drive[] | undefined) => [...(before ?? []), parsing(parseDrive, text)]).default([], "none");
-}
-
-function parsing<T>(parse: (text: string) => T, text: string): T {
-  try {
-    return parse(text);
-  } catch (error) {
-    if (error instanceof HostelryError) throw error;
-    throw new InvalidArgumentError(String(error));
-  }
 }
 
 function oneLine(text: string): string {

@@ -3,6 +3,7 @@ import { readShared } from "#host/node/boot-files.ts";
 import { Harts } from "#host/node/harts.ts";
 import type { MachineConfig } from "#host/node/machine-config.ts";
 import { MachineThread, type MachineListener } from "#host/node/machine-thread.ts";
+import { footprint } from "#monitor/memory/footprint.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import type { ConsolePort } from "./console-session.ts";
 
@@ -28,10 +29,6 @@ export interface RunConfig extends MachineConfig {
 
 export type Start = (config: RunConfig, listener: MachineListener) => Promise<Running>;
 
-/** Frames beside the VM's memory, for its tables. */
-const TABLES_SHARE = 1 / 256;
-const TABLES_MINIMUM = 1 << 20;
-
 export const startBare: Start = async (config, listener) => {
   const machine = new MachineThread(config, listener);
   return {
@@ -45,8 +42,7 @@ export const startBare: Start = async (config, listener) => {
 
 /** On a machine that has a hart and is as large as the VM needs. */
 export const startVm: Start = async (config, listener) => {
-  const tables = Math.ceil(Math.max(config.memory * TABLES_SHARE, TABLES_MINIMUM) / 4096) * 4096;
-  const harts = new Harts({ harts: 1, memory: config.memory + tables, interpreterOnly: config.interpreterOnly });
+  const harts = new Harts({ harts: 1, memory: footprint(config.memory), interpreterOnly: config.interpreterOnly });
   try {
     const files = await readShared(config);
     const vm = harts.create({ ...config, name: "run", allotment: { shares: 1, cap: 1 } }, files, {

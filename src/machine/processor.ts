@@ -4,7 +4,7 @@ import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.
 import { instantiateHart, HartState, type HartInstance } from "./hart.ts";
 import { ExitReason } from "./hart/exit-reason.ts";
 import type { HartProgramOptions } from "./hart/hart-program.ts";
-import { frame, layout, memoryMap, type MemoryMap } from "./layout.ts";
+import { frame, layout, memoryMap, type MapOptions, type MemoryMap } from "./layout.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import { machineStats, TierTimes, type MachineStats } from "./stats.ts";
 import type { Translator } from "./translator.ts";
@@ -110,14 +110,17 @@ export class Processor {
 /** wasm's own limit. */
 const MAX_PAGES = 65536;
 
-/** Throws HostelryError `memory-size` if the host can't give so much. */
-export function allocate(map: MemoryMap): WebAssembly.Memory {
+/** Throws HostelryError `memory-size` if the host can't give so much. `options` are those that the map was made with. */
+export function allocate(map: MemoryMap, options: MapOptions = {}): WebAssembly.Memory {
   const mib = map.ramSize / 2 ** 20;
   if (map.pages > MAX_PAGES) {
-    // Each frame takes an entry of the table of frames beside itself.
-    const share = 4096 / (4096 + frame.size);
-    const most = Math.floor(((MAX_PAGES - memoryMap(0).pages) * 65536 * share) / 2 ** 20);
-    throw new HostelryError("memory-size", `a memory of ${mib}M is more than this machine can have: give at most ${most}M`);
+    const { harts = 1 } = options;
+    // Each frame takes an entry of each hart's table of frames beside itself.
+    const share = 4096 / (4096 + harts * frame.size);
+    const most = Math.floor(((MAX_PAGES - memoryMap(0, options).pages) * 65536 * share) / 2 ** 20);
+    if (most <= 0) throw new HostelryError("memory-size", `${harts} harts leave no room for memory: give fewer`);
+    const withHarts = harts === 1 ? "" : ` with ${harts} harts`;
+    throw new HostelryError("memory-size", `a memory of ${mib}M is more than this machine can have${withHarts}: give at most ${most}M`);
   }
   try {
     return new WebAssembly.Memory({ initial: map.pages, maximum: map.pages, shared: true });

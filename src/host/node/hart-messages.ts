@@ -1,7 +1,8 @@
 /** What is said between a hart's thread and the thread that owns the machine. */
 import type { ClockMode } from "#machine/computer.ts";
 import type { SharedFrames } from "#machine/frames.ts";
-import type { ExitKind, Exit } from "#monitor/exits.ts";
+import type { VmStats } from "#monitor/action.ts";
+import type { Exit } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { SavedVm, VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
@@ -41,15 +42,6 @@ export interface VmShared {
   readonly control: SharedArrayBuffer;
   readonly input: SharedArrayBuffer;
   readonly output: SharedArrayBuffer;
-}
-
-export interface VmStats {
-  readonly instructions: number;
-  /** Of the hart's time, in seconds: in the guest, and in the monitor for its sake. */
-  readonly guestSeconds: number;
-  readonly monitorSeconds: number;
-  readonly exits: Readonly<Record<ExitKind, number>>;
-  readonly memory: { readonly promised: number; readonly mapped: number; readonly tables: number };
 }
 
 /** A VM on its way from one hart to another. */

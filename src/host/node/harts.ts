@@ -3,16 +3,17 @@ import { assert } from "#base/assert.ts";
 import { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
-import { Balancer } from "#monitor/balancer.ts";
 import { Frames } from "#machine/frames.ts";
 import { memoryMap } from "#machine/layout.ts";
 import { allocate } from "#machine/processor.ts";
+import type { VmStats } from "#monitor/action.ts";
+import { Balancer } from "#monitor/balancer.ts";
 import type { Exit } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
-import type { HartCommand, HartData, HartReport, VmConfig, VmReport, VmShared, VmStats } from "./hart-messages.ts";
+import type { HartCommand, HartData, HartReport, VmConfig, VmReport, VmShared } from "./hart-messages.ts";
 import { Control } from "./machine-config.ts";
 
 export interface HartsOptions {
@@ -42,8 +43,8 @@ const INPUT_CAPACITY = 64 * 1024;
 const OUTPUT_CAPACITY = 256 * 1024;
 /** A frame's number, and so a VMID, has room for so many VMs at a time. */
 const MAX_VMS = 4095;
-/** Decoded pages of a hart; 16 KiB each, of which only what is used is taken from the host. */
-const PREDECODED_PAGES = 16384;
+/** Decoded pages, 16 KiB each, of which only what is used is taken from the host: of a hart, and of all, since address space is scarce. */
+const PREDECODED_PAGES = { hart: 16384, all: 65536 } as const;
 
 /** The balance of harts is looked at so often, in milliseconds. */
 const BALANCE_PERIOD = 250;
@@ -58,11 +59,12 @@ export class Harts {
 
   /** Throws HostelryError `memory-size` if the host can't give so much. */
   constructor({ harts, memory, interpreterOnly = false }: HartsOptions) {
-    const map = memoryMap(memory, { harts, predecodedPages: PREDECODED_PAGES });
-    const linear = allocate(map);
+    const predecodedPages = Math.min(PREDECODED_PAGES.hart, Math.floor(PREDECODED_PAGES.all / harts));
+    const options = { harts, predecodedPages };
+    const linear = allocate(memoryMap(memory, options), options);
     this.#frames = Frames.create(memory / 4096);
     this.#harts = Array.from({ length: harts }, (_, hart) =>
-      new Hart({ memory: linear, ramSize: memory, harts, hart, predecodedPages: PREDECODED_PAGES, frames: this.#frames.shared, interpreterOnly },
+      new Hart({ memory: linear, ramSize: memory, harts, hart, predecodedPages, frames: this.#frames.shared, interpreterOnly },
         (report) => this.#heard(report), (error) => this.#failed(error)));
     this.#balancing = setInterval(() => this.#balance(), BALANCE_PERIOD);
     this.#balancing.unref();

@@ -104,7 +104,7 @@ describe("a mirror over HTTP", () => {
 
   const cache = (): ContentCache => new ContentCache(join(root, "cache", "hostelry", "downloads"));
   const repository = (): MirrorRepository => new MirrorRepository(url, join(root, "mirrors"), cache(), progress);
-  const context = () => ({ progress, directories: { cache: join(root, "cache"), data: join(root, "data") } });
+  const context = () => ({ progress, directories: { cache: join(root, "cache"), data: join(root, "data"), state: join(root, "state") } });
   const build = (options: object = {}) => imageCommands.build({ mirror: url, ...options }, context());
 
   it("builds an image, tells sizes first and says that no signature was verified", async () => {

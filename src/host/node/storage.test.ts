@@ -24,8 +24,8 @@ async function inDirectory(work: (directory: string) => Promise<void>): Promise<
 }
 
 it("directories follow the XDG specification", () => {
-  assert.deepEqual(hostelryDirectories({ XDG_CACHE_HOME: "/c", XDG_DATA_HOME: "/d" }), { cache: "/c/hostelry", data: "/d/hostelry" });
-  const standard = { cache: join(homedir(), ".cache/hostelry"), data: join(homedir(), ".local/share/hostelry") };
+  assert.deepEqual(hostelryDirectories({ XDG_CACHE_HOME: "/c", XDG_DATA_HOME: "/d", XDG_STATE_HOME: "/s" }), { cache: "/c/hostelry", data: "/d/hostelry", state: "/s/hostelry" });
+  const standard = { cache: join(homedir(), ".cache/hostelry"), data: join(homedir(), ".local/share/hostelry"), state: join(homedir(), ".local/state/hostelry") };
   assert.deepEqual(hostelryDirectories({}), standard);
   assert.deepEqual(hostelryDirectories({ XDG_CACHE_HOME: "relative", XDG_DATA_HOME: "" }), standard);
 });

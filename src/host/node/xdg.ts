@@ -7,6 +7,8 @@ export interface Directories {
   readonly cache: string;
   /** What the user made: images. */
   readonly data: string;
+  /** What is to outlast a run, but is nobody's work: logs. */
+  readonly state: string;
 }
 
 /** The specification says to ignore values that are not absolute. */
@@ -15,5 +17,5 @@ export function hostelryDirectories(environment: Readonly<Record<string, string 
     const value = environment[variable];
     return join(value !== undefined && isAbsolute(value) ? value : join(homedir(), ...standard), "hostelry");
   };
-  return { cache: base("XDG_CACHE_HOME", ".cache"), data: base("XDG_DATA_HOME", ".local", "share") };
+  return { cache: base("XDG_CACHE_HOME", ".cache"), data: base("XDG_DATA_HOME", ".local", "share"), state: base("XDG_STATE_HOME", ".local", "state") };
 }

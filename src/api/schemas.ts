@@ -1,0 +1,141 @@
+/** What comes in from outside, checked field by field; and all of it described, for the OpenAPI file. */
+import {
+  definitionDefaults, exitKinds, vmStates, type ActionKind, type ActionOf, type ExitKind, type RequestKind, type Results, type VmEnd,
+} from "#monitor/action.ts";
+import * as v from "valibot";
+
+const PAGE = 4096;
+const SMALLEST_MEMORY = 1 << 20;
+const MOST_SHARES = 1_000_000;
+const MOST_CPUS = 8;
+const MOST_DRIVES = 8;
+/** More than any kernel takes. */
+const LONGEST_APPEND = 4096;
+/** execve(2) takes 128 KiB an argument; all of it must fit a request's head here. */
+const LONGEST_COMMAND = 8192;
+
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+const text = (description: string) => v.pipe(v.string(), v.description(description));
+const number = (description: string) => v.pipe(v.number(), v.description(description));
+const flag = (description: string) => v.pipe(v.boolean(), v.description(description));
+const whole = v.integer<number, string>("is no whole number");
+const path = (description: string) =>
+  v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"), v.description(`${description}: an absolute path on the server's host`));
+
+const name = v.pipe(v.string(), v.regex(namePattern, "is no name: use letters, digits, '.', '_' and '-', beginning with a letter or digit"), v.description("The VM's name"));
+const shares = v.pipe(v.number(), whole, v.minValue(1), v.maxValue(MOST_SHARES),
+  v.description(`Time on its hart is given in proportion to this; ${definitionDefaults.shares} unless given`));
+const cap = v.pipe(v.number(), v.gtValue(0), v.maxValue(1), v.description("At most this part of its hart's time: above 0; 1, no cap, unless given"));
+const memory = v.pipe(v.number(), whole, v.minValue(SMALLEST_MEMORY), v.multipleOf(PAGE, `is no multiple of ${PAGE}, a page`), v.description("Bytes"));
+const cpus = v.pipe(v.number(), whole, v.minValue(1), v.maxValue(MOST_CPUS), v.description("CPUs that its guest sees; they take turns on one hart"));
+
+const drive = v.strictObject({ path: path("The disk's file"), readOnly: v.optional(flag("Whether the guest may only read it")) });
+
+type Fields<Kind extends ActionKind> = Omit<ActionOf<Kind>, "kind">;
+
+const named = v.strictObject({ name });
+
+/** An action's fields, but its kind. */
+export const fields: { readonly [Kind in ActionKind]: v.GenericSchema<unknown, Fields<Kind>> } = {
+  machine: v.strictObject({}),
+  create: v.pipe(
+    v.strictObject({
+      name,
+      image: v.optional(text("The name of an image; either this or a kernel is given")),
+      kernel: v.optional(path("A kernel")),
+      initrd: v.optional(path("An initial RAM disk; with an image, in the place of its own")),
+      append: v.optional(v.pipe(v.string(), v.maxLength(LONGEST_APPEND), v.description("The kernel's command line; with an image, words added to its own"))),
+      memory: v.optional(v.pipe(memory, v.description(`Bytes; a multiple of ${PAGE}; ${definitionDefaults.memory} unless given`))),
+      cpus: v.optional(cpus),
+      drives: v.optional(v.pipe(v.array(drive), v.maxLength(MOST_DRIVES))),
+      shares: v.optional(shares),
+      cap: v.optional(cap),
+      start: v.optional(flag("Whether it is started at once")),
+    }),
+    v.check(({ image, kernel }) => (image === undefined) !== (kernel === undefined), "give an image or a kernel, one of them"),
+  ),
+  list: v.strictObject({}),
+  show: named,
+  start: named,
+  stop: named,
+  pause: named,
+  resume: named,
+  set: v.strictObject({ name, shares: v.optional(shares), cap: v.optional(cap) }),
+  remove: v.strictObject({ name, force: v.optional(flag("Whether one that runs is stopped for it")) }),
+  stats: named,
+  trace: v.strictObject({ name, since: v.optional(v.pipe(v.number(), whole, v.minValue(0), v.description("The number of the first exit that is wanted"))) }),
+  console: named,
+  exec: v.strictObject({
+    name,
+    command: v.pipe(
+      v.array(v.string()), v.minLength(1, "is empty"),
+      v.check((words) => words.join(" ").length <= LONGEST_COMMAND, `is longer than ${LONGEST_COMMAND} characters`),
+      v.description("The program, by path or name, and its arguments"),
+    ),
+  }),
+};
+
+export const vmEnd: v.GenericSchema<unknown, VmEnd> = v.pipe(
+  v.union([
+    v.object({ kind: v.literal("poweroff") }),
+    v.object({ kind: v.literal("reboot") }),
+    v.object({ kind: v.literal("fail"), code: number("The guest's own status, 0 to 65535") }),
+    v.object({ kind: v.literal("crash") }),
+    v.object({ kind: v.literal("stopped") }),
+    v.object({ kind: v.literal("failed"), code: text("What is wrong, for programs"), message: text("What is wrong, in a line") }),
+  ]),
+  v.description("How a VM ended: switched off by its guest; with a status; by a kernel's panic; stopped by an operator; failed, by what the machine or its files could not give"),
+);
+
+const vm: v.GenericSchema<unknown, Results["show"]> = v.object({
+  name,
+  state: v.picklist(vmStates),
+  end: v.nullable(vmEnd),
+  memory,
+  cpus,
+  image: v.nullable(v.string()),
+  kernel: v.nullable(v.string()),
+  drives: v.array(v.object({ path: v.string(), readOnly: v.boolean() })),
+  shares,
+  cap,
+  created: text("ISO 8601, UTC"),
+  started: v.nullable(text("ISO 8601, UTC; when it was started last")),
+  log: text("The file with its console's output and its ends"),
+});
+
+const perExitKind = <T>(value: T): Record<ExitKind, T> => Object.fromEntries(exitKinds.map((kind) => [kind, value])) as Record<ExitKind, T>;
+
+const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
+  instructions: number("Retired since its start"),
+  guestSeconds: number("Of its hart's time, in the guest"),
+  monitorSeconds: number("Of its hart's time, in the monitor for its sake"),
+  exits: v.pipe(v.object(perExitKind(v.number())), v.description("Exits to the monitor, by cause")),
+  memory: v.pipe(
+    v.object({ promised: v.number(), mapped: v.number(), tables: v.number() }),
+    v.description("Bytes: what its guest may use, frames that it has, and frames of the tables that map them"),
+  ),
+});
+
+const trace: v.GenericSchema<unknown, Results["trace"]> = v.object({
+  exits: v.array(v.object({
+    time: number("Milliseconds of the hart's clock"),
+    pc: text("The guest's pc, in hexadecimal"),
+    kind: v.picklist(exitKinds),
+    detail: number("What belongs to the kind: a guest-physical address, a hypercall's extension"),
+  })),
+  next: number("To ask from, for what comes after these"),
+});
+
+const machine: v.GenericSchema<unknown, Results["machine"]> = v.object({
+  version: v.string(),
+  harts: v.number(),
+  memory: v.pipe(
+    v.object({ total: v.number(), promised: v.number(), free: v.number() }),
+    v.description("Bytes: all, promised to VMs that run or are paused, and frames that nobody has"),
+  ),
+});
+
+export const results: { readonly [Kind in RequestKind]: v.GenericSchema<unknown, Results[Kind]> } = {
+  machine, create: vm, list: v.array(vm), show: vm, start: vm, stop: vm, pause: vm, resume: vm, set: vm, remove: vm, stats, trace,
+};

@@ -1,0 +1,92 @@
+/** `hostelry serve`, and the commands that are its clients. */
+import { Option, type Command } from "commander";
+import { availableParallelism } from "node:os";
+import type { Messages } from "./messages.ts";
+import type { ClientOptions, CreateOptions } from "./operate.ts";
+import { parseCap, parseCount, parseCpus, parseMemory } from "./options.ts";
+import { driveOption, withParser } from "./parsers.ts";
+import type { ServeOptions } from "./serve.ts";
+
+const SOCKET = "the server's socket, in the place of $HOSTELRY_SOCKET or $XDG_RUNTIME_DIR/hostelry/hostelry.sock";
+
+export function addMachineCommands(program: Command, messages: Messages, finish: (status: number) => void): void {
+  // What only operates machines is loaded only then: --help is quick.
+  const operate = () => import("./operate.ts");
+  const client = (name: string, description: string): Command =>
+    program.command(name).description(description).option("--socket <path>", SOCKET);
+  const withJson = (command: Command): Command => command.option("--json", "as JSON");
+  const shares = () => withParser(new Option("--shares <number>", "time on its hart is given in proportion to this (100 unless given)"), parseCount("--shares"));
+  const cap = () => withParser(new Option("--cap <part>", "at most this part of a hart's time: 50%, or 0.5"), parseCap);
+
+  program.command("serve")
+    .summary("hold a machine for many VMs")
+    .description("Hold a machine for many VMs, until a signal: SIGINT or SIGTERM switch them off. The other commands are its clients.")
+    .option("--socket <path>", SOCKET.replace("the server's socket", "where it listens"))
+    .addOption(withParser(new Option("--harts <number>", "harts of the machine, each a thread"), parseCount("--harts")).default(availableParallelism(), "the host's CPUs"))
+    .addOption(withParser(new Option("--memory <size>", "the machine's memory, for all VMs, with K, M or G"), parseMemory).default(2 * 2 ** 30, "2G"))
+    .option("--overcommit", "let VMs be promised more memory, together, than there is: one that finds none left ends")
+    .action(async (options: ServeOptions) => {
+      const { serve } = await import("./serve.ts");
+      finish(await serve(options, messages));
+    });
+
+  withJson(client("create", "Create a VM, of an image or a kernel"))
+    .argument("<name>", "its name")
+    .argument("[image]", "an image of `hostelry image ls`; the default one is built if it isn't there")
+    .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
+    .addOption(withParser(new Option("--cpus <count>", "virtual CPUs, 1 to 8; they take turns on one hart"), parseCpus).default(1))
+    .option("--kernel <file>", "a kernel: a Linux Image, plain or compressed, or an ELF file")
+    .option("--initrd <file>", "an initial RAM disk")
+    .option("--append <words>", "the kernel's command line; with an image, words added to its own")
+    .addOption(driveOption())
+    .addOption(shares())
+    .addOption(cap())
+    .option("--start", "boot it at once")
+    .option("--mirror <url>", "a Debian mirror to build the default image from, where there is no apt")
+    .action(async (name: string, image: string | undefined, options: CreateOptions) => (await operate()).create(name, image, options, messages));
+
+  for (const [kind, description] of [
+    ["start", "Boot VMs: those that were created, or have ended, anew"],
+    ["stop", "Switch VMs off at once"],
+    ["pause", "Let VMs stand still, and their clocks"],
+    ["resume", "Let paused VMs go on"],
+  ] as const) {
+    withJson(client(kind, description))
+      .argument("<names...>", "VMs of `hostelry ps`")
+      .action(async (names: string[], options: ClientOptions) => (await operate()).each(kind, names, options, messages));
+  }
+
+  withJson(client("ps", "List the VMs"))
+    .action(async (options: ClientOptions) => (await operate()).list(options, messages));
+
+  client("console", "Join a VM's console to this terminal; others may, too. Ctrl-A X leaves, and the VM goes on")
+    .argument("<name>", "a VM that runs")
+    .action(async (name: string, options: ClientOptions) => finish(await (await operate()).console(name, options, messages)));
+
+  client("exec", "Execute a command in a VM, by the default image's agent. Its exit status is the command's")
+    .argument("<name>", "a VM that runs")
+    .argument("<command...>", "the command and its arguments")
+    .passThroughOptions()
+    .action(async (name: string, command: string[], options: ClientOptions) => finish(await (await operate()).exec(name, command, options)));
+
+  withJson(client("rm", "Remove VMs, and their logs"))
+    .argument("<names...>", "VMs of `hostelry ps`")
+    .option("--force", "also those that run")
+    .action(async (names: string[], options: ClientOptions) => (await operate()).remove(names, options, messages));
+
+  withJson(client("set", "Change what can be changed while a VM runs"))
+    .argument("<name>", "a VM of `hostelry ps`")
+    .addOption(shares())
+    .addOption(cap())
+    .action(async (name: string, options: ClientOptions) => (await operate()).set(name, options, messages));
+
+  withJson(client("stats", "Instructions, time and exits: of one VM with its exits by cause, or of all"))
+    .argument("[name]", "a VM that was started")
+    .action(async (name: string | undefined, options: ClientOptions) => (await operate()).stats(name, options));
+
+  client("trace", "The last exits of a VM: time in milliseconds, the guest's pc, the cause, what belongs to it")
+    .argument("<name>", "a VM that runs")
+    .option("--follow", "and those that come, until the VM ends")
+    .option("--json", "an object in each line")
+    .action(async (name: string, options: ClientOptions) => (await operate()).trace(name, options));
+}

@@ -1,0 +1,154 @@
+/** What the commands for many VMs do, as clients of a server. */
+import { Client } from "#api/client.ts";
+import { describeEnd } from "#api/describe-end.ts";
+import { HostelryError } from "#base/errors.ts";
+import { socketPath } from "#host/node/socket-path.ts";
+import { UnixTransport } from "#host/node/unix-transport.ts";
+import { exitKinds, type MachineDescription, type TracedExit, type VmDescription, type VmStats } from "#monitor/action.ts";
+import { resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
+import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
+import type { Drive } from "./options.ts";
+import { joinCommand, joinConsole } from "./remote-console.ts";
+import { printJson, printTable } from "./table.ts";
+
+export interface ClientOptions {
+  readonly socket?: string;
+  readonly json?: boolean;
+}
+
+export interface CreateOptions extends ClientOptions {
+  readonly memory: number;
+  readonly cpus: number;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly drive: readonly Drive[];
+  readonly shares?: number;
+  readonly cap?: number;
+  readonly start?: boolean;
+  readonly mirror?: string;
+}
+
+/** So often one asks what is new, in milliseconds. */
+const FOLLOW_INTERVAL = 200;
+
+const connect = ({ socket }: ClientOptions): Client => new Client(new UnixTransport(socketPath(socket)));
+
+export async function create(name: string, image: string | undefined, options: CreateOptions, messages: Messages): Promise<void> {
+  const { memory, cpus, kernel, initrd, append, drive, shares, cap, start, mirror } = options;
+  if (kernel !== undefined && image !== undefined) throw new HostelryError("two-kernels", `both an image (${image}) and --kernel are given: leave out one of them`);
+  const client = connect(options);
+  // Before an image is built for it.
+  await client.do({ kind: "machine" });
+  const from = kernel === undefined ? { image: image ?? DEFAULT_IMAGE } : { kernel: resolve(kernel) };
+  if (from.image !== undefined) await imageCommands.ensure(from.image, mirror === undefined ? {} : { mirror }, { progress: messages });
+  const drives = drive.map(({ path, readOnly }) => ({ path: resolve(path), readOnly }));
+  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append, memory, cpus, drives, shares, cap, start });
+  tell(vm, `${name} is ${start === true ? "created, and runs" : `created: "hostelry start ${name}" boots it`}`, options, messages);
+}
+
+/** Actions on some VMs, one after the other. */
+export async function each(kind: "start" | "stop" | "pause" | "resume", names: readonly string[], options: ClientOptions, messages: Messages): Promise<void> {
+  const done = { start: "runs", stop: "is stopped", pause: "is paused", resume: "goes on" } as const;
+  const client = connect(options);
+  for (const name of names) tell(await client.do({ kind, name }), `${name} ${done[kind]}`, options, messages);
+}
+
+export async function remove(names: readonly string[], options: ClientOptions & { readonly force?: boolean }, messages: Messages): Promise<void> {
+  const client = connect(options);
+  for (const name of names) tell(await client.do({ kind: "remove", name, force: options.force }), `${name} is removed`, options, messages);
+}
+
+export async function set(name: string, options: ClientOptions & { readonly shares?: number; readonly cap?: number }, messages: Messages): Promise<void> {
+  const { shares, cap } = options;
+  if (shares === undefined && cap === undefined) throw new HostelryError("nothing-to-set", "nothing is to be set: give --shares, --cap or both");
+  const vm = await connect(options).do({ kind: "set", name, shares, cap });
+  tell(vm, `${name} has ${vm.shares} shares, and ${vm.cap === 1 ? "no cap" : `${formatPercent(vm.cap)} of a hart at most`}`, options, messages);
+}
+
+export async function list(options: ClientOptions, messages: Messages): Promise<void> {
+  const vms = await connect(options).do({ kind: "list" });
+  if (options.json === true) return printJson(vms);
+  if (vms.length === 0) return messages.line('No VMs yet: "hostelry create NAME" makes one');
+  const rows = vms.map(({ name, state, end, cpus, memory, shares, cap, image, kernel }) =>
+    [name, end === null ? state : `${state}: ${describeEnd(end)}`, String(cpus), formatBytes(memory), String(shares), formatPercent(cap), image ?? kernel ?? "-"]);
+  printTable([["NAME", "STATE", "CPUS", "MEMORY", "SHARES", "CAP", "IMAGE"], ...rows]);
+}
+
+/** Of one VM, or of the machine and all that were started. */
+export async function stats(name: string | undefined, options: ClientOptions): Promise<void> {
+  const client = connect(options);
+  if (name === undefined) return statsOfAll(client, options);
+  const stats = await client.do({ kind: "stats", name });
+  if (options.json === true) return printJson(stats);
+  printTable([STATS_HEADS, statsRow(name, stats)]);
+  process.stdout.write("\n");
+  printTable([["EXIT", "COUNT"], ...exitKinds.map((kind) => [kind, String(stats.exits[kind])])]);
+}
+
+async function statsOfAll(client: Client, { json }: ClientOptions): Promise<void> {
+  const machine = await client.do({ kind: "machine" });
+  const started = (await client.do({ kind: "list" })).filter((vm) => vm.started !== null);
+  const vms = await Promise.all(started.map(async ({ name }) => ({ name, ...(await client.do({ kind: "stats", name })) })));
+  if (json === true) return printJson({ machine, vms });
+  process.stdout.write(`${describeMachine(machine)}\n`);
+  if (vms.length > 0) process.stdout.write("\n");
+  if (vms.length > 0) printTable([STATS_HEADS, ...vms.map(({ name, ...rest }) => statsRow(name, rest))]);
+}
+
+function describeMachine({ harts, memory: { total, promised, free } }: MachineDescription): string {
+  return `The machine: ${harts === 1 ? "1 hart" : `${harts} harts`}, ${formatBytes(total)} of memory; ${formatBytes(promised)} promised, ${formatBytes(free)} free`;
+}
+
+const STATS_HEADS = ["NAME", "INSTRUCTIONS", "IN GUEST", "IN MONITOR", "EXITS", "MEMORY", "TABLES"];
+
+function statsRow(name: string, { instructions, guestSeconds, monitorSeconds, exits, memory }: VmStats): string[] {
+  const count = exitKinds.reduce((sum, kind) => sum + exits[kind], 0);
+  return [
+    name, String(instructions), formatSeconds(guestSeconds * 1000), formatSeconds(monitorSeconds * 1000), String(count),
+    `${formatBytes(memory.mapped)} of ${formatBytes(memory.promised)}`, formatBytes(memory.tables),
+  ];
+}
+
+export async function trace(name: string, options: ClientOptions & { readonly follow?: boolean }): Promise<void> {
+  const client = connect(options);
+  const print = options.json === true ? (exit: TracedExit) => `${JSON.stringify(exit)}\n` : traceLine;
+  for (let since = 0; ; await sleep(FOLLOW_INTERVAL)) {
+    const answer = await client.do({ kind: "trace", name, since }).catch((error: unknown) => {
+      // What was followed has ended.
+      if (since > 0 && error instanceof HostelryError && error.code === "wrong-state") return undefined;
+      throw error;
+    });
+    if (answer === undefined) return;
+    const { exits, next } = answer;
+    since = next;
+    const text = exits.map(print).join("");
+    if (text !== "" && !process.stdout.write(text)) await new Promise<void>((go) => void process.stdout.once("drain", go));
+    if (options.follow !== true) return;
+  }
+}
+
+function traceLine({ time, pc, kind, detail }: TracedExit): string {
+  return `${time.toFixed(3).padStart(14)}  ${pc.padEnd(18)}  ${kind.padEnd(20)}  0x${detail.toString(16)}\n`;
+}
+
+/** Returns the exit status. */
+export async function console(name: string, options: ClientOptions, messages: Messages): Promise<number> {
+  return joinConsole(name, await connect(options).converse({ kind: "console", name }), messages);
+}
+
+/** Returns the command's exit status. */
+export async function exec(name: string, command: readonly string[], options: ClientOptions): Promise<number> {
+  return joinCommand(await connect(options).converse({ kind: "exec", name, command }));
+}
+
+function tell(vm: VmDescription, text: string, { json }: ClientOptions, messages: Messages): void {
+  if (json === true) printJson(vm);
+  else messages.line(text);
+}
+
+function formatPercent(part: number): string {
+  return `${Number((100 * part).toFixed(1))}%`;
+}

@@ -1,0 +1,34 @@
+/** `hostelry serve`: holds a machine until it is told to end. */
+import { socketPath } from "#host/node/socket-path.ts";
+import { startServer } from "#server/server.ts";
+import { constants } from "node:os";
+import { ExitStatus } from "./exit-status.ts";
+import { formatBytes, type Messages } from "./messages.ts";
+
+export interface ServeOptions {
+  readonly socket?: string;
+  readonly harts: number;
+  readonly memory: number;
+  readonly overcommit?: boolean;
+}
+
+/** A second signal doesn't wait for what the first has begun. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Returns the exit status. */
+export async function serve({ harts, memory, overcommit = false, socket: named }: ServeOptions, messages: Messages): Promise<number> {
+  const socket = socketPath(named);
+  const server = await startServer({
+    socket, harts, memory, overcommit,
+    warn: (message) => messages.warn(message),
+    bug: (error) => messages.error(`a bug in Hostelry: ${error instanceof Error ? error.stack : String(error)}`),
+  });
+  messages.line(`Serving at ${socket}: ${harts === 1 ? "1 hart" : `${harts} harts`}, ${formatBytes(memory)} of memory`);
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    for (const name of SIGNALS) process.once(name, () => resolve(name));
+  });
+  messages.line(`${signal}: switching off what runs`);
+  for (const name of SIGNALS) process.once(name, () => process.exit(ExitStatus.signal + constants.signals[name]));
+  await server.close();
+  return ExitStatus.success;
+}

@@ -1,0 +1,147 @@
+/**
+ * All that an operator can do with a machine and its VMs: one union. Actions and results are plain data, JSON as they stand.
+ *
+ * Units: memory in bytes; durations in seconds, but times of exits in milliseconds; points in time as ISO 8601 in UTC; addresses as
+ * hexadecimal text ("0xffffffff80002000"), since they may not fit a number.
+ */
+import type { ExitKind } from "./exits.ts";
+import type { VmEnd } from "./vm.ts";
+
+export { exitKinds } from "./exits.ts";
+export type { ExitKind, VmEnd };
+
+export type Action =
+  /** The machine itself: what it has, and what is left. */
+  | { readonly kind: "machine" }
+  | ({ readonly kind: "create"; readonly start?: boolean | undefined } & VmDefinition)
+  | { readonly kind: "list" }
+  | ({ readonly kind: "show" } & Named)
+  /** Boots it: one that was created, or one that has ended, anew. */
+  | ({ readonly kind: "start" } & Named)
+  /** Switches it off at once, as if by its plug: what the guest has flushed is on its disks. */
+  | ({ readonly kind: "stop" } & Named)
+  /** Its instructions and its clock stand still. */
+  | ({ readonly kind: "pause" } & Named)
+  | ({ readonly kind: "resume" } & Named)
+  | ({ readonly kind: "set" } & Named & Changes)
+  /** Forgets it, and its log; with `force`, also one that runs. */
+  | ({ readonly kind: "remove"; readonly force?: boolean | undefined } & Named)
+  | ({ readonly kind: "stats" } & Named)
+  /** Exits from number `since` on, as far as they are remembered. */
+  | ({ readonly kind: "trace"; readonly since?: number | undefined } & Named)
+  /** A stream: what the guest's console shows, after what it has shown lately; and keys for it. */
+  | ({ readonly kind: "console" } & Named)
+  /** A stream: a command that the guest's agent executes. The program's path or name, then its arguments. */
+  | ({ readonly kind: "exec"; readonly command: readonly string[] } & Named);
+
+export type ActionKind = Action["kind"];
+/** Those whose result is a conversation. */
+export type StreamKind = "console" | "exec";
+export type RequestKind = Exclude<ActionKind, StreamKind>;
+type Actions = { readonly [Kind in ActionKind]: Extract<Action, { readonly kind: Kind }> };
+export type ActionOf<Kind extends ActionKind> = Actions[Kind];
+
+/** What comes back, by kind. */
+export interface Results {
+  readonly machine: MachineDescription;
+  readonly create: VmDescription;
+  readonly list: readonly VmDescription[];
+  readonly show: VmDescription;
+  readonly start: VmDescription;
+  readonly stop: VmDescription;
+  readonly pause: VmDescription;
+  readonly resume: VmDescription;
+  readonly set: VmDescription;
+  /** As it was. */
+  readonly remove: VmDescription;
+  readonly stats: VmStats;
+  readonly trace: Trace;
+}
+
+export interface Named {
+  readonly name: string;
+}
+
+/** What can be changed while it runs. */
+export interface Settings {
+  /** Time on its hart is given in proportion to this. */
+  readonly shares: number;
+  /** At most this part of its hart's time: above 0; 1 for no cap. */
+  readonly cap: number;
+}
+
+export type Changes = { readonly [Name in keyof Settings]?: Settings[Name] | undefined };
+
+/** Either an image or a kernel; all paths are absolute, and on the server's host. */
+export interface VmDefinition extends Named, Changes {
+  readonly image?: string | undefined;
+  readonly kernel?: string | undefined;
+  /** With an image: in the place of its own. */
+  readonly initrd?: string | undefined;
+  /** The kernel's command line; with an image: words added to its own. */
+  readonly append?: string | undefined;
+  /** Bytes; a multiple of 4096. */
+  readonly memory?: number | undefined;
+  /** 1 to 8; they take turns on one hart. */
+  readonly cpus?: number | undefined;
+  readonly drives?: readonly DriveDefinition[] | undefined;
+}
+
+export interface DriveDefinition {
+  readonly path: string;
+  readonly readOnly?: boolean | undefined;
+}
+
+/** What holds where a definition says nothing. */
+export const definitionDefaults = { memory: 512 * 2 ** 20, cpus: 1, shares: 100, cap: 1 } as const;
+
+export const vmStates = ["created", "running", "paused", "ended"] as const;
+export type VmState = (typeof vmStates)[number];
+
+export interface VmDescription extends Named, Settings {
+  readonly state: VmState;
+  /** How it ended, if it did. */
+  readonly end: VmEnd | null;
+  readonly memory: number;
+  readonly cpus: number;
+  readonly image: string | null;
+  readonly kernel: string | null;
+  readonly drives: readonly { readonly path: string; readonly readOnly: boolean }[];
+  readonly created: string;
+  /** When it was started last. */
+  readonly started: string | null;
+  /** Path of the file with its console's output and its ends. */
+  readonly log: string;
+}
+
+export interface MachineDescription {
+  readonly version: string;
+  readonly harts: number;
+  /** Promised: to VMs that run or are paused, with the tables that map it. Free: frames that nobody has. */
+  readonly memory: { readonly total: number; readonly promised: number; readonly free: number };
+}
+
+export interface VmStats {
+  readonly instructions: number;
+  /** Of its hart's time: in the guest, and in the monitor for its sake. */
+  readonly guestSeconds: number;
+  readonly monitorSeconds: number;
+  readonly exits: Readonly<Record<ExitKind, number>>;
+  /** Mapped: frames that it has. Tables: those that map them. */
+  readonly memory: { readonly promised: number; readonly mapped: number; readonly tables: number };
+}
+
+export interface Trace {
+  readonly exits: readonly TracedExit[];
+  /** To ask from, for what comes after these. */
+  readonly next: number;
+}
+
+export interface TracedExit {
+  /** Milliseconds of the hart's clock: they tell how far exits of a VM are apart. */
+  readonly time: number;
+  readonly pc: string;
+  readonly kind: ExitKind;
+  /** What belongs to the kind: a guest-physical address, a hypercall's extension. */
+  readonly detail: number;
+}

@@ -1,0 +1,251 @@
+/** One VM of the server's: what it was created as, what it does, its console and its log. */
+import { describeEnd } from "#api/describe-end.ts";
+import type { StreamPort } from "#api/stream.ts";
+import { HostelryError } from "#base/errors.ts";
+import {
+  definitionDefaults, type Changes, type Settings, type Trace, type VmDefinition, type VmDescription, type VmEnd, type VmState, type VmStats,
+} from "#monitor/action.ts";
+import type { BootFiles } from "#platform/board.ts";
+import { converseWithProcess } from "./agent.ts";
+import { ConsoleHub } from "./console-hub.ts";
+import type { ConsoleLog } from "./console-log.ts";
+import type { MachinePort, VmPort } from "./machine-port.ts";
+
+export interface ManagedVmOptions {
+  readonly machine: MachinePort;
+  readonly log: ConsoleLog;
+  /** What it boots: read anew for each start. */
+  readonly files: () => Promise<BootFiles>;
+  /** Throws HostelryError if the machine can't hold it beside those that it holds. */
+  readonly admit: (vm: ManagedVm) => void;
+  /** Hears of our own bugs. */
+  readonly bug: (error: unknown) => void;
+}
+
+/** What a terminal has of old; whoever attaches tells its own size. */
+const TERMINAL = { columns: 80, rows: 24 };
+
+export class ManagedVm {
+  readonly name: string;
+  readonly memory: number;
+  readonly #cpus: number;
+  readonly #definition: VmDefinition;
+  readonly #options: ManagedVmOptions;
+  readonly #console = new ConsoleHub();
+  readonly #created = now();
+  #settings: Settings;
+  #state: VmState = "created";
+  #started: string | null = null;
+  #end: VmEnd | null = null;
+  /** On the machine. */
+  #vm: VmPort | undefined;
+  /** As they were when it ended. */
+  #stats: VmStats | undefined;
+  /** Of the actions so far: one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #gone: Promise<void> = Promise.resolve();
+
+  constructor(definition: VmDefinition, options: ManagedVmOptions) {
+    const { name, memory = definitionDefaults.memory, cpus = definitionDefaults.cpus, shares = definitionDefaults.shares, cap = definitionDefaults.cap } = definition;
+    this.name = name;
+    this.memory = memory;
+    this.#cpus = cpus;
+    this.#definition = definition;
+    this.#settings = { shares, cap };
+    this.#options = options;
+  }
+
+  get description(): VmDescription {
+    const { image = null, kernel = null, drives = [] } = this.#definition;
+    return {
+      name: this.name,
+      state: this.#state,
+      end: this.#end,
+      memory: this.memory,
+      cpus: this.#cpus,
+      image,
+      kernel,
+      drives: drives.map(({ path, readOnly = false }) => ({ path, readOnly })),
+      ...this.#settings,
+      created: this.#created,
+      started: this.#started,
+      log: this.#options.log.path,
+    };
+  }
+
+  /** Whether the machine holds memory for it. */
+  get resident(): boolean {
+    return this.#vm !== undefined;
+  }
+
+  start(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#vm !== undefined) throw this.#wrongState("is on already");
+      const files = await this.#options.files();
+      this.#options.admit(this);
+      await this.#boot(files);
+    });
+  }
+
+  stop(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#resident.stop();
+      await this.#gone;
+    });
+  }
+
+  pause(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#state !== "running") throw this.#wrongState("does not run");
+      this.#resident.pause();
+      this.#state = "paused";
+    });
+  }
+
+  resume(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#state !== "paused") throw this.#wrongState("is not paused");
+      this.#resident.resume();
+      this.#state = "running";
+    });
+  }
+
+  set({ shares, cap }: Changes): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#settings = { shares: shares ?? this.#settings.shares, cap: cap ?? this.#settings.cap };
+      this.#vm?.set(this.#settings);
+    });
+  }
+
+  /** It is to be forgotten. */
+  remove(force: boolean): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#vm !== undefined && !force) throw this.#wrongState("is on: stop it first, or remove it by force");
+      this.#vm?.stop();
+      await this.#gone;
+      this.#options.log.remove();
+    });
+  }
+
+  async stats(): Promise<VmStats> {
+    const vm = this.#vm;
+    // It may end while it is asked.
+    const stats = vm === undefined ? this.#stats : await Promise.race([vm.stats(), vm.result.then((result) => result.stats)]);
+    if (stats === undefined) throw this.#wrongState("has not been started yet");
+    return stats;
+  }
+
+  async trace(since: number): Promise<Trace> {
+    const vm = this.#resident;
+    const { exits, next } = await Promise.race([vm.trace(since), vm.result.then(() => ({ exits: [], next: since }))]);
+    return { exits: exits.map((exit) => ({ ...exit, pc: `0x${exit.pc.toString(16)}` })), next };
+  }
+
+  /** What it takes to join a client to its console, until one of the two has gone. */
+  console(): (port: StreamPort) => Promise<void> {
+    const vm = this.#resident;
+    return async (port) => {
+      this.#console.attach(port);
+      void port.closed.then(() => this.#console.detach(port));
+      for await (const message of port.messages) {
+        if (message.kind === "bytes" && message.channel === "input") await vm.write(message.bytes);
+        else if (message.kind === "resize") vm.resize(message.columns, message.rows);
+      }
+    };
+  }
+
+  /** What it takes to join a client to a command within. */
+  exec(command: readonly string[]): (port: StreamPort) => Promise<void> {
+    const { agent } = this.#resident;
+    if (agent === undefined) throw new HostelryError("no-agent", `the guest of ${this.name} has no agent that executes commands: the default image brings one`);
+    return (port) => converseWithProcess(agent, command, port);
+  }
+
+  get #resident(): VmPort {
+    if (this.#vm === undefined) throw this.#wrongState(`is not on: start it with "hostelry start ${this.name}"`);
+    return this.#vm;
+  }
+
+  async #boot(files: BootFiles): Promise<void> {
+    const { machine, log } = this.#options;
+    const { name, memory, cpus, drives } = this.description;
+    const started = Promise.withResolvers<void>();
+    log.line("starts");
+    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: TERMINAL, allotment: this.#settings }, files, {
+      started: () => {
+        this.#state = "running";
+        this.#end = null;
+        this.#started = now();
+        started.resolve();
+      },
+      rebooted: () => {
+        log.line("rebooted");
+        this.#console.note({ kind: "rebooted" });
+      },
+      warning: (message) => log.line(message),
+    });
+    this.#vm = vm;
+    this.#gone = this.#follow(vm);
+    await Promise.race([started.promise, vm.result]);
+  }
+
+  /** Until it has ended. */
+  async #follow(vm: VmPort): Promise<void> {
+    const pumped = this.#pump(vm);
+    let end: VmEnd;
+    try {
+      const result = await vm.result;
+      this.#stats = result.stats;
+      end = result.end;
+    } catch (error) {
+      const { code, message } = error instanceof HostelryError ? error : { code: "internal", message: "a bug in Hostelry: the server's stderr says where" };
+      if (!(error instanceof HostelryError)) this.#options.bug(error);
+      end = { kind: "failed", code, message };
+    }
+    await pumped;
+    this.#vm = undefined;
+    // What was refused has not begun.
+    if (this.#state !== "running" && this.#state !== "paused") return this.#options.log.line(`does not start: ${describeEnd(end)}`);
+    this.#state = "ended";
+    this.#end = end;
+    this.#options.log.line(`ended: ${describeEnd(end)}`);
+    this.#console.note({ kind: "ended", end });
+    this.#console.close();
+  }
+
+  /** Takes the console's output, to the last. */
+  async #pump(vm: VmPort): Promise<void> {
+    let ended = false;
+    let wake = (): void => {};
+    const end = (): void => {
+      ended = true;
+      wake();
+    };
+    vm.result.then(end, end);
+    while (!ended || vm.output.length > 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        if (ended) resolve();
+        else void vm.output.waitForBytes().then(resolve);
+      });
+      const bytes = vm.output.shift();
+      if (bytes.length === 0) continue;
+      this.#options.log.write(bytes);
+      await this.#console.write(bytes);
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+
+  #wrongState(why: string): HostelryError {
+    return new HostelryError("wrong-state", `the VM ${this.name} ${why}`);
+  }
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

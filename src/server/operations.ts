@@ -1,0 +1,138 @@
+/** The VMs of a machine, by name, and what is done with them: every action has its row. */
+import type { StreamPort } from "#api/stream.ts";
+import { HostelryError } from "#base/errors.ts";
+import { VERSION } from "#base/version.ts";
+import type { ActionOf, RequestKind, Results, StreamKind, VmDefinition, VmDescription } from "#monitor/action.ts";
+import { footprint } from "#monitor/memory/footprint.ts";
+import type { BootFiles } from "#platform/board.ts";
+import { join } from "node:path";
+import { ConsoleLog } from "./console-log.ts";
+import { refuseSharedDrives } from "./drives.ts";
+import type { MachinePort } from "./machine-port.ts";
+import { ManagedVm } from "./managed-vm.ts";
+import { didYouMean } from "./suggest.ts";
+
+export interface OperationsOptions {
+  readonly machine: MachinePort;
+  readonly harts: number;
+  /** Whether VMs may be promised more memory, together, than the machine has. */
+  readonly overcommit: boolean;
+  /** Directory of the logs. */
+  readonly logs: string;
+  /** What a VM boots. */
+  readonly files: (definition: VmDefinition) => Promise<BootFiles>;
+  readonly warn: (message: string) => void;
+  /** Hears of our own bugs. */
+  readonly bug: (error: unknown) => void;
+}
+
+type Handlers = { readonly [Kind in RequestKind]: (action: ActionOf<Kind>) => Promise<Results[Kind]> };
+const PAGE = 4096;
+const MIB = 2 ** 20;
+
+export class Operations {
+  readonly #options: OperationsOptions;
+  readonly #vms = new Map<string, ManagedVm>();
+  #closing = false;
+  readonly #handlers: Handlers = {
+    machine: async () => this.#describe(),
+    create: (action) => this.#create(action),
+    list: async () => [...this.#vms.values()].map((vm) => vm.description).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    show: (action) => this.#after(action.name, async () => {}),
+    start: ({ name }) => this.#after(name, (vm) => vm.start()),
+    stop: ({ name }) => this.#after(name, (vm) => vm.stop()),
+    pause: ({ name }) => this.#after(name, (vm) => vm.pause()),
+    resume: ({ name }) => this.#after(name, (vm) => vm.resume()),
+    set: (changes) => this.#after(changes.name, (vm) => vm.set(changes)),
+    remove: ({ name, force = false }) => this.#remove(name, force),
+    stats: async ({ name }) => this.#vm(name).stats(),
+    trace: async ({ name, since = 0 }) => this.#vm(name).trace(since),
+  };
+
+  constructor(options: OperationsOptions) {
+    this.#options = options;
+  }
+
+  /** Throws HostelryError for what can't be done: nothing has changed then. */
+  do<Kind extends RequestKind>(action: ActionOf<Kind>): Promise<Results[Kind]> {
+    const kind: Kind = action.kind;
+    return this.#handlers[kind](action);
+  }
+
+  /** What it takes to have this conversation, until it is over. Throws HostelryError if it can't begin. */
+  converse(action: ActionOf<StreamKind>): (port: StreamPort) => Promise<void> {
+    const vm = this.#vm(action.name);
+    return action.kind === "console" ? vm.console() : vm.exec(action.command);
+  }
+
+  /** Switches all off. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all(this.#residents.map((vm) => vm.stop()));
+    await this.#options.machine.close();
+  }
+
+  #vm(name: string): ManagedVm {
+    const vm = this.#vms.get(name);
+    if (vm === undefined) throw new HostelryError("no-vm", `there is no VM ${name}${didYouMean(name, this.#vms.keys()) || ': see "hostelry ps"'}`);
+    return vm;
+  }
+
+  async #after(name: string, work: (vm: ManagedVm) => Promise<void>): Promise<VmDescription> {
+    const vm = this.#vm(name);
+    await work(vm);
+    return vm.description;
+  }
+
+  async #create({ start = false, ...definition }: ActionOf<"create">): Promise<VmDescription> {
+    const { name } = definition;
+    if (this.#vms.has(name)) throw new HostelryError("name-taken", `there is a VM ${name} already: choose another name, or remove that one`);
+    const { machine, logs, files, warn, bug } = this.#options;
+    const log = new ConsoleLog(join(logs, `${name}.log`), warn);
+    const vm = new ManagedVm(definition, { machine, log, files: () => files(definition), admit: (some) => this.#admit(some), bug });
+    this.#requireSize(vm);
+    this.#vms.set(name, vm);
+    if (!start) return vm.description;
+    try {
+      await vm.start();
+      return vm.description;
+    } catch (error) {
+      this.#vms.delete(name);
+      throw error;
+    }
+  }
+
+  async #remove(name: string, force: boolean): Promise<VmDescription> {
+    const vm = this.#vm(name);
+    await vm.remove(force);
+    this.#vms.delete(name);
+    return vm.description;
+  }
+
+  #requireSize(vm: ManagedVm): void {
+    const total = this.#options.machine.frames.total * PAGE;
+    if (footprint(vm.memory) <= total) return;
+    throw new HostelryError("not-enough-memory", `${vm.name} is to have ${vm.memory / MIB} MiB, which with its tables is more than the machine's ${total / MIB} MiB: give it less, or start the server with more (serve --memory)`);
+  }
+
+  #admit(vm: ManagedVm): void {
+    if (this.#closing) throw new HostelryError("server-gone", `${vm.name} is not started: the server comes to its end`);
+    refuseSharedDrives(vm.description, this.#residents.map((other) => other.description));
+    const left = this.#options.machine.frames.total * PAGE - this.#promised;
+    if (this.#options.overcommit || footprint(vm.memory) <= left) return;
+    throw new HostelryError("not-enough-memory", `${vm.name} is to have ${vm.memory / MIB} MiB, but only ${Math.floor(left / MIB)} MiB of the machine's memory are not promised to others: stop one, or start the server with more (serve --memory, serve --overcommit)`);
+  }
+
+  get #promised(): number {
+    return this.#residents.reduce((sum, vm) => sum + footprint(vm.memory), 0);
+  }
+
+  get #residents(): readonly ManagedVm[] {
+    return [...this.#vms.values()].filter((vm) => vm.resident);
+  }
+
+  #describe(): Results["machine"] {
+    const { machine: { frames }, harts } = this.#options;
+    return { version: VERSION, harts, memory: { total: frames.total * PAGE, promised: this.#promised, free: frames.free * PAGE } };
+  }
+}

@@ -1,0 +1,50 @@
+/** A machine and its VMs, served at a Unix socket until it is closed. */
+import { Harts } from "#host/node/harts.ts";
+import { ImageStore } from "#host/node/image-store.ts";
+import { hostelryDirectories, type Directories } from "#host/node/xdg.ts";
+import { join } from "node:path";
+import { bootFiles } from "./boot.ts";
+import { createHttpServer } from "./http-server.ts";
+import { listen } from "./listen.ts";
+import type { MachinePort } from "./machine-port.ts";
+import { Operations } from "./operations.ts";
+
+export interface ServerOptions {
+  readonly socket: string;
+  readonly harts: number;
+  /** Bytes of the machine's memory. */
+  readonly memory: number;
+  readonly overcommit: boolean;
+  readonly warn: (message: string) => void;
+  /** Hears of our own bugs: the server goes on. */
+  readonly bug: (error: unknown) => void;
+  readonly directories?: Directories;
+  /** In the place of one with harts as threads. */
+  readonly machine?: MachinePort;
+}
+
+export interface RunningServer {
+  /** Switches all VMs off; resolves when their disks are closed. */
+  close(): Promise<void>;
+}
+
+/** Throws HostelryError for a socket or a memory that can't be had. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { socket, harts, memory, directories = hostelryDirectories(), machine = new Harts({ harts, memory }) } = options;
+  const images = new ImageStore(join(directories.data, "images"));
+  const operations = new Operations({ ...options, machine, logs: join(directories.state, "logs"), files: (definition) => bootFiles(definition, images) });
+  const http = createHttpServer(operations, options.bug);
+  try {
+    await listen(http.server, socket);
+  } catch (error) {
+    await machine.close();
+    throw error;
+  }
+  return {
+    async close() {
+      http.server.close();
+      await operations.close();
+      http.close();
+    },
+  };
+}

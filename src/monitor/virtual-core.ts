@@ -158,10 +158,19 @@ export class VirtualCore implements Core, Saveable {
     hart.exports.flushAll(map.hart);
   }
 
-  /** A trap into the guest's kernel, at the instruction that came out. */
-  raise(reason: number, value: bigint): void {
+  /**
+   * A trap into the guest's kernel, at the instruction that came out. Nothing retires, but as on the bare machine it takes one of the slice: a guest
+   * whose trap vector faults must come to the slice's end all the same. Returns whether it has not.
+   */
+  raise(reason: number, value: bigint): boolean {
     const { hart, map } = this.#processor;
-    hart.exports.raise(map.hart, this.state.get("pc"), BigInt(reason), value);
+    const { state } = this;
+    hart.exports.raise(map.hart, state.get("pc"), BigInt(reason), value);
+    const budget = state.number("budget");
+    if (budget === 0) return false;
+    state.setNumber("budget", budget - 1);
+    state.addNumber("instretTarget", -1);
+    return budget > 1;
   }
 
   /** The instruction that came out has been done in the hart's place: it counts as any other. */

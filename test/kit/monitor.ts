@@ -65,8 +65,8 @@ export class TestMonitor {
     });
   }
 
-  /** A VM that is booted, but not started. */
-  create(files: BootFiles | string, options: Partial<VmOptions> = {}): TestVm {
+  /** A VM that is booted, but not started; without files, it is as after power-on. */
+  create(files: BootFiles | string | undefined, options: Partial<VmOptions> = {}): TestVm {
     const host = new QuietHost();
     let output = "";
     const vm = new VirtualMachine(this.processor, this.memory, {
@@ -82,7 +82,8 @@ export class TestMonitor {
       warn: () => {},
       ...options,
     });
-    vm.boot(typeof files === "string" ? { kernel: { format: "raw", bytes: assemble(files, { base: address.memory }) }, append: "" } : files);
+    if (typeof files === "string") vm.boot({ kernel: { format: "raw", bytes: assemble(files, { base: address.memory }) }, append: "" });
+    else if (files !== undefined) vm.boot(files);
     return { vm, host, output: () => output, end: () => this.#ends.get(vm), x: (index) => vm.cores[0]!.state.get("x", index) };
   }
 

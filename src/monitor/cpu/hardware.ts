@@ -53,8 +53,7 @@ export class HardwareTechnique implements CpuTechnique {
     const access = this.#state.number("exitImplicit") === 0 ? deviceAccess(this.#state.number("exitInstruction")) : undefined;
     if (access !== undefined && physical < 2 ** 32 && physical % access.size === 0 && this.#device(physical, access)) return true;
     this.#vm.record("access-fault", physical);
-    this.#fault(accessFault(this.#state.number("exitCause")), this.#state.get("exitTval"));
-    return true;
+    return this.#vm.core.raise(accessFault(this.#state.number("exitCause")), this.#state.get("exitTval"));
   }
 
   /** Does what the instruction would have done; false if no device answers. */
@@ -77,13 +76,7 @@ export class HardwareTechnique implements CpuTechnique {
   /** An instruction that this machine has and a guest's hasn't. */
   #refuse(): boolean {
     this.#vm.record("virtual-instruction", this.#state.number("exitInstruction"));
-    this.#fault(cause.illegalInstruction, BigInt(this.#state.number("exitInstruction")));
-    return true;
-  }
-
-  /** The guest's own fault, for its kernel to handle. */
-  #fault(reason: number, value: bigint): void {
-    this.#vm.core.raise(reason, value);
+    return this.#vm.core.raise(cause.illegalInstruction, BigInt(this.#state.number("exitInstruction")));
   }
 }
 

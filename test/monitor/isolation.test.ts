@@ -1,0 +1,245 @@
+/**
+ * Hostile guests: random instructions in the kernel's and in the programs' mode, page tables that point anywhere, rings full of nonsense, hypercalls
+ * with random arguments. Whatever they do, they do it to themselves: no frame but their own changes, no translation leads out of them, the
+ * monitor never throws. HOSTELRY_TEST_EFFORT=100 makes it a million cases.
+ */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { Random } from "#base/random.ts";
+import { privilege } from "#machine/csr-bits.ts";
+import { bank, layout } from "#machine/layout.ts";
+import { GuestMemory } from "#monitor/memory/guest-memory.ts";
+import { address } from "#platform/memory-map.ts";
+import { assemble } from "#riscv/assemble.ts";
+import { instructions } from "#riscv/table.ts";
+import { cases, seed } from "../kit/effort.ts";
+import { TestMonitor, type TestVm } from "../kit/monitor.ts";
+
+const PAGE = 4096;
+const GUEST_PAGES = 64;
+const MACHINE_PAGES = 512;
+/** Cases between which the rest of the machine is looked at. */
+const BATCH = 64;
+const INSTRUCTIONS = 300;
+
+type Scene = (hostile: Hostile) => void;
+
+class Hostile {
+  readonly random: Random;
+  readonly monitor: TestMonitor;
+  readonly guest: TestVm;
+  readonly #others: Uint8Array;
+  readonly #neighbour: GuestMemory;
+
+  constructor(seedOfRun: number, translate: boolean) {
+    this.random = new Random(seedOfRun);
+    this.monitor = new TestMonitor({ memory: MACHINE_PAGES * PAGE, translate });
+    const disk = { kind: "immediate", sectors: 64, readOnly: false, id: "disk", read() {}, write() {}, flush() {} } as const;
+    this.guest = this.monitor.create(undefined, { memory: GUEST_PAGES * PAGE, drives: [disk] });
+    this.#neighbour = new GuestMemory(this.monitor.memory, 99, { base: address.memory, size: GUEST_PAGES * PAGE });
+    for (let page = 0; page < GUEST_PAGES; page++) {
+      this.guest.vm.memory.touch(address.memory / PAGE + page);
+      this.random.fill(this.#neighbour.writable(address.memory + page * PAGE, PAGE));
+    }
+    // What no VM has is not for them either.
+    for (let frame = 0; frame < MACHINE_PAGES; frame++) if (this.monitor.frames.info(frame).state === "free") this.random.fill(this.monitor.memory.writable(frame));
+    this.#others = Uint8Array.from(this.#contents());
+  }
+
+  get vm() {
+    return this.guest.vm;
+  }
+
+  below(limit: number): number {
+    return this.random.u32() % limit;
+  }
+
+  pick<Item>(items: readonly Item[]): Item {
+    return items[this.below(items.length)]!;
+  }
+
+  /** A page of the guest's memory, by number from 0. */
+  page(index: number): Uint8Array {
+    return this.vm.memory.writable(address.memory + index * PAGE, PAGE);
+  }
+
+  u64(): bigint {
+    return (BigInt(this.random.u32()) << 32n) | BigInt(this.random.u32());
+  }
+
+  /** What is worth trying as an address or a value. */
+  value(): bigint {
+    const inGuest = BigInt(address.memory + this.below(GUEST_PAGES * PAGE));
+    return this.pick([
+      inGuest, inGuest & ~0xfffn, inGuest | 7n, BigInt(this.below(4096)), -1n, this.u64(), 1n << BigInt(this.below(64)),
+      BigInt(address.memory + this.below(4 * MACHINE_PAGES * PAGE)), BigInt(address.uart + this.below(16)), BigInt(address.plic + 4 * this.below(0x100)),
+      BigInt(address.virtio + this.below(0x9000)), BigInt(address.clint + this.below(0xc000)), BigInt(this.monitor.processor.map.hart), BigInt(this.below(0x2000)),
+    ]);
+  }
+
+  /** Valid encodings as a rule, with random operands. */
+  instruction(): number {
+    if (this.below(8) === 0) return this.random.u32();
+    const { mask, match } = this.pick(instructions).encoding;
+    return ((this.random.u32() & ~mask) | match) >>> 0;
+  }
+
+  fillWithInstructions(index: number): void {
+    const page = this.page(index);
+    const view = new DataView(page.buffer, page.byteOffset, PAGE);
+    for (let at = 0; at < PAGE; at += 4) view.setUint32(at, this.instruction(), true);
+  }
+
+  fillWithPageTable(index: number): void {
+    const page = this.page(index);
+    const view = new DataView(page.buffer, page.byteOffset, PAGE);
+    for (let at = 0; at < PAGE; at += 8) {
+      const frame = this.pick([0x80000n + BigInt(this.below(GUEST_PAGES)), 0x80000n + BigInt(this.below(2 * MACHINE_PAGES)), this.u64() >> 20n, BigInt(this.below(0x11000))]);
+      const pointer = this.below(2) === 0;
+      view.setBigUint64(at, BigInt.asUintN(64, (frame << 10n) | BigInt(pointer ? 1 : this.below(256) | 1) | (this.below(50) === 0 ? this.u64() << 54n : 0n)), true);
+    }
+  }
+
+  /** A kernel or a program in a random state, at random code. */
+  begin(): void {
+    const { state } = this.vm.core;
+    this.vm.core.reset();
+    this.vm.computer.begin();
+    for (let i = 1; i < 32; i++) state.set("x", this.value(), i);
+    for (let i = 0; i < 32; i++) state.set("f", this.u64(), i);
+    if (this.below(3) === 0) state.setNumber("privilege", privilege.virtualUser);
+    state.set("mstatus", this.pick([0x6000n, 0x2000n, 0n]) | (this.u64() & 0xc0122n));
+    state.set("stvec", this.value() & ~3n);
+    state.set("mie", this.u64() & 0x444n);
+    state.set("vstimecmp", this.pick([0n, -1n, BigInt(this.below(100))]));
+    const code = this.below(GUEST_PAGES - 4);
+    state.set("pc", address.memory + code * PAGE + (this.below(PAGE) & ~3));
+    this.fillWithInstructions(code);
+    if (this.below(2) === 0) return;
+    const root = this.below(GUEST_PAGES);
+    this.fillWithPageTable(root);
+    if (this.below(2) === 0) this.fillWithPageTable(this.below(GUEST_PAGES));
+    state.set("satp", (this.pick([8n, 9n, 10n]) << 60n) | (BigInt(this.below(4)) << 44n) | (0x80000n + BigInt(root)));
+    if (this.below(2) === 0) state.set("pc", this.value() & ~1n);
+  }
+
+  run(): void {
+    const { core, computer } = this.vm;
+    core.load();
+    this.monitor.processor.contextChanged();
+    this.monitor.processor.run(this.vm, INSTRUCTIONS);
+    computer.sliceEnded();
+    core.unload();
+    assert.equal(core.state.number("monitored"), 1);
+    assert.ok([privilege.virtualUser, privilege.virtualSupervisor].includes(core.state.number("privilege") as 4), `mode ${core.state.number("privilege")}`);
+    assert.equal(core.state.get("hgatp"), this.vm.memory.tables.hgatp(this.vm.id));
+  }
+
+  /** All frames that aren't the guest's. */
+  #contents(): Uint8Array {
+    const all = this.monitor.processor.dma.readable(address.memory, MACHINE_PAGES * PAGE).slice();
+    for (const [, frame] of this.vm.memory.pmap.entries()) all.fill(0, frame * PAGE, (frame + 1) * PAGE);
+    return all;
+  }
+
+  check(what: string): void {
+    const now = this.#contents();
+    for (let frame = 0; frame < MACHINE_PAGES; frame++) {
+      const [before, after] = [this.#others, now].map((all) => all.subarray(frame * PAGE, (frame + 1) * PAGE));
+      assert.ok(Buffer.compare(before!, after!) === 0, `${what}: frame ${frame} (${JSON.stringify(this.monitor.frames.info(frame))}) has changed`);
+    }
+    this.#checkTranslations(what);
+  }
+
+  /** What the hart has cached of translations leads to the guest's own pages. */
+  #checkTranslations(what: string): void {
+    const { map, memory } = this.monitor.processor;
+    const view = new DataView(memory.buffer);
+    const own = new Set([...this.vm.memory.pmap.entries()].map(([, frame]) => frame));
+    for (let index = 0; index < bank.count; index++) {
+      if (view.getBigUint64(map.hart + layout.bankKeys.offset + 8 * index, true) === 0n) continue;
+      const base = map.banks + index * bank.size;
+      for (let at = base + bank.read; at < base + bank.exec; at += 16) {
+        const tag = view.getBigInt64(at, true);
+        if (tag === -1n) continue;
+        const host = (Number(BigInt.asUintN(32, tag)) + view.getInt32(at + 8, true)) >>> 0;
+        assert.ok(own.has((host - map.ram) / PAGE), `${what}: a cached translation of ${tag.toString(16)} leads to ${host.toString(16)}`);
+      }
+    }
+  }
+}
+
+const scenes: Readonly<Record<string, Scene>> = {
+  "random code in random states, with page tables that point anywhere": (hostile) => {
+    hostile.begin();
+    hostile.run();
+  },
+
+  "hypercalls with random arguments": (hostile) => {
+    hostile.begin();
+    const { state } = hostile.vm.core;
+    const page = hostile.page(0);
+    const view = new DataView(page.buffer, page.byteOffset, PAGE);
+    for (let at = 0; at < 64; at += 4) view.setUint32(at, 0x73, true);
+    state.setNumber("privilege", privilege.virtualSupervisor);
+    state.set("satp", 0);
+    state.set("pc", address.memory);
+    state.set("x", hostile.pick([0n, 1n, 2n, 8n, 0x10n, 0x54494d45n, 0x735049n, 0x52464e43n, 0x48534dn, 0x53525354n, 0x4442434en, hostile.u64()]), 17);
+    state.set("x", BigInt(hostile.below(8)), 16);
+    hostile.run();
+  },
+
+  "a driver that tells devices nonsense": (hostile) => {
+    hostile.begin();
+    const { state } = hostile.vm.core;
+    hostile.page(0).set(driver);
+    const table = hostile.page(1);
+    const view = new DataView(table.buffer, table.byteOffset, PAGE);
+    const slot = address.virtio + 0x1000 * hostile.below(4);
+    const ring = (): number => Number(BigInt.asUintN(32, hostile.value()));
+    const steps: [number, number][] = [
+      [0x70, 0], [0x70, 1], [0x70, 3], [0x24, 0], [0x20, hostile.random.u32()], [0x24, 1], [0x20, 1 | hostile.below(4)], [0x70, 11], [0x30, hostile.below(3)],
+      [0x38, hostile.pick([1, 2, 4, 8, 256, 3, 0x10000])], [0x80, ring()], [0x84, 0], [0x90, ring()], [0x94, 0], [0xa0, ring()], [0xa4, 0], [0x44, 1], [0x70, 15],
+      [0x50, hostile.below(3)], [0x50, hostile.below(3)], [hostile.below(0x200) & ~3, hostile.random.u32()],
+    ];
+    steps.forEach(([register, value], i) => {
+      view.setUint32(i * 8, slot + register, true);
+      view.setUint32(i * 8 + 4, value, true);
+    });
+    // Rings and descriptors in the rest of memory are what the cases before have left there, with small numbers among it.
+    const rings = hostile.page(2 + hostile.below(GUEST_PAGES - 2));
+    for (let i = 0; i < PAGE; i += 2) rings[i] = hostile.below(4) === 0 ? 0 : rings[i]!;
+    state.setNumber("privilege", privilege.virtualSupervisor);
+    state.set("satp", 0);
+    state.set("pc", address.memory);
+    state.set("x", address.memory + PAGE, 10);
+    state.set("x", steps.length, 11);
+    hostile.run();
+  },
+};
+
+/** Stores (address, value) pairs of u32s from a0 on, a1 of them. */
+const driver = assemble(`
+  again:
+  lwu  a2, 0(a0)
+  lw   a3, 4(a0)
+  sw   a3, 0(a2)
+  addi a0, a0, 8
+  addi a1, a1, -1
+  bnez a1, again
+  stay: j stay
+`, { base: address.memory });
+
+suite(`hostile guests (seed ${seed})`, () => {
+  for (const [name, scene] of Object.entries(scenes)) {
+    for (const translate of [false, true]) {
+      test(`${name}${translate ? ", translated" : ""}`, () => {
+        const hostile = new Hostile(seed + (translate ? 1 : 0), translate);
+        for (let n = 0; n < cases(1700); n += BATCH) {
+          for (let i = 0; i < BATCH; i++) scene(hostile);
+          hostile.check(`cases ${n} to ${n + BATCH}`);
+        }
+      });
+    }
+  }
+});

@@ -22,6 +22,9 @@ const MACHINE_PAGES = 512;
 const BATCH = 64;
 const INSTRUCTIONS = 300;
 
+/** Loads, stores and atomics: what reaches for memory. */
+const accesses = instructions.filter(({ syntax }) => syntax.includes("(rs1)"));
+
 type Scene = (hostile: Hostile) => void;
 
 class Hostile {
@@ -70,6 +73,7 @@ class Hostile {
   /** What is worth trying as an address or a value. */
   value(): bigint {
     const inGuest = BigInt(address.memory + this.below(GUEST_PAGES * PAGE));
+    if (this.below(2) === 0) return inGuest & ~7n;
     return this.pick([
       inGuest, inGuest & ~0xfffn, inGuest | 7n, BigInt(this.below(4096)), -1n, this.u64(), 1n << BigInt(this.below(64)),
       BigInt(address.memory + this.below(4 * MACHINE_PAGES * PAGE)), BigInt(address.uart + this.below(16)), BigInt(address.plic + 4 * this.below(0x100)),
@@ -80,7 +84,7 @@ class Hostile {
   /** Valid encodings as a rule, with random operands. */
   instruction(): number {
     if (this.below(8) === 0) return this.random.u32();
-    const { mask, match } = this.pick(instructions).encoding;
+    const { mask, match } = this.pick(this.below(2) === 0 ? accesses : instructions).encoding;
     return ((this.random.u32() & ~mask) | match) >>> 0;
   }
 
@@ -109,7 +113,9 @@ class Hostile {
     for (let i = 0; i < 32; i++) state.set("f", this.u64(), i);
     if (this.below(3) === 0) state.setNumber("privilege", privilege.virtualUser);
     state.set("mstatus", this.pick([0x6000n, 0x2000n, 0n]) | (this.u64() & 0xc0122n));
-    state.set("stvec", this.value() & ~3n);
+    const handler = this.below(GUEST_PAGES);
+    this.fillWithInstructions(handler);
+    state.set("stvec", this.below(4) === 0 ? this.value() & ~3n : address.memory + handler * PAGE);
     state.set("mie", this.u64() & 0x444n);
     state.set("vstimecmp", this.pick([0n, -1n, BigInt(this.below(100))]));
     const code = this.below(GUEST_PAGES - 4);

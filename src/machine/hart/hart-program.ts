@@ -4,7 +4,6 @@ import type { FunctionReference } from "#wasm/expression.ts";
 import { ModuleBuilder } from "#wasm/module.ts";
 import { layout, type MemoryMap } from "../layout.ts";
 import { defineAddressTranslation } from "./address-translation.ts";
-import { defineArithmetic } from "./arithmetic.ts";
 import { defineCsrs } from "./csrs.ts";
 import { defineDecoder } from "./decode.ts";
 import { defineInterpreter } from "./interpreter.ts";
@@ -50,13 +49,10 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
   const csrs = defineCsrs(program, banks);
   const decoder = defineDecoder(program, translation, banks);
   const regions = defineRegionEntry(program, decoder);
-  const routines = {
-    ...defineArithmetic(module),
-    ...defineFloatingPoint(module, {
-      fflagsOffset: layout.fflags.offset,
-      fusedMultiplyAdd: options.fusedMultiplyAdd,
-    }),
-  };
+  const routines = defineFloatingPoint(module, {
+    fflagsOffset: layout.fflags.offset,
+    fusedMultiplyAdd: options.fusedMultiplyAdd,
+  });
   const interpreter = defineInterpreter(program, {
     translation,
     banks,

@@ -66,7 +66,7 @@ export class RegionCompiler {
     module.importTable("machine", "regions", 1);
     const take = (name: string, { parameters, results }: FunctionReference): FunctionReference =>
       module.importFunction("hart", name, parameters, results);
-    const routines = Object.entries(this.#program.routines).filter(([name]) => float || name.startsWith("mul"));
+    const routines = float ? Object.entries(this.#program.routines) : [];
     return {
       signature: module.signature(["i32", "i64", "i32", "i32"], ["i64", "i32"]),
       jump: take("jump", this.#program.jump),

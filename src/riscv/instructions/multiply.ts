@@ -1,5 +1,6 @@
 /** M: multiplication and division (unprivileged manual, chapter 12). Division by zero and overflow have results, not traps. */
 import { conditional, i32, i64, type Expr } from "#wasm/expression.ts";
+import type { Local } from "#wasm/function.ts";
 import { instruction, type Instruction } from "../instruction.ts";
 import type { Semantics } from "../semantics.ts";
 import { low, word } from "./integer.ts";
@@ -10,6 +11,25 @@ function multiply(name: string, funct3: string, value: (s: Semantics) => Expr): 
 
 function multiplyWord(name: string, funct3: string, value: (s: Semantics) => Expr): Instruction {
   return instruction(name, "rd, rs1, rs2", `0000001 rs2 rs1 ${funct3} rd 0111011`, (s) => s.setRd(word(value(s))));
+}
+
+/** The high half of a 128-bit product. In line, since a caller would have to save all that it holds in host registers. */
+function highUnsigned({ f }: Semantics, a: Local, b: Local): Expr {
+  const half = 0xffffffff;
+  const [aLow, bLow] = [f.let(i64.and(a, half)), f.let(i64.and(b, half))];
+  const [aHigh, bHigh] = [f.let(i64.shrU(a, 32)), f.let(i64.shrU(b, 32))];
+  const cross = f.let(i64.add(i64.mul(aHigh, bLow), i64.shrU(i64.mul(aLow, bLow), 32)));
+  const middle = f.let(i64.add(i64.mul(aLow, bHigh), i64.and(cross, half)));
+  return i64.add(i64.add(i64.mul(aHigh, bHigh), i64.shrU(cross, 32)), i64.shrU(middle, 32));
+}
+
+/** A negative factor counts 2^64 too much in the unsigned product: the other factor comes off the high half. */
+function high(s: Semantics, signed: readonly [a: boolean, b: boolean]): Expr {
+  const [a, b] = [s.f.let(s.rs1), s.f.let(s.rs2)];
+  let result = highUnsigned(s, a, b);
+  if (signed[0]) result = i64.sub(result, i64.and(i64.shrS(a, 63), b));
+  if (signed[1]) result = i64.sub(result, i64.and(i64.shrS(b, 63), a));
+  return result;
 }
 
 type Integer = typeof i32 | typeof i64;
@@ -40,9 +60,9 @@ function unsignedDivision(int: Integer, s: Semantics, a: Expr, b: Expr, kind: "q
 
 export const multiplyInstructions: readonly Instruction[] = [
   multiply("mul", "000", (s) => i64.mul(s.rs1, s.rs2)),
-  multiply("mulh", "001", (s) => s.routine("mulh", s.rs1, s.rs2)),
-  multiply("mulhsu", "010", (s) => s.routine("mulhsu", s.rs1, s.rs2)),
-  multiply("mulhu", "011", (s) => s.routine("mulhu", s.rs1, s.rs2)),
+  multiply("mulh", "001", (s) => high(s, [true, true])),
+  multiply("mulhsu", "010", (s) => high(s, [true, false])),
+  multiply("mulhu", "011", (s) => high(s, [false, false])),
   multiply("div", "100", (s) => signedDivision(i64, s, s.rs1, s.rs2, "quotient")),
   multiply("divu", "101", (s) => unsignedDivision(i64, s, s.rs1, s.rs2, "quotient")),
   multiply("rem", "110", (s) => signedDivision(i64, s, s.rs1, s.rs2, "remainder")),

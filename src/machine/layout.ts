@@ -164,6 +164,8 @@ const fieldSpecs = {
   /** Predecoded pages that were never used begin here; those given back are a list, by their first word. */
   predecodeNext: "i32",
   predecodeFree: "i32",
+  /** Whether all were thrown away once: what was never used since may be other than zero. */
+  predecodeReused: "i32",
   /** Heads that became hot: count of entries written to the request ring. */
   requests: "i32",
 
@@ -331,8 +333,8 @@ export const counterCount = 1 << 16;
 export const request = { head: 0, privilege: 4, frames: 8, reach: 8, size: 80, count: 1024 } as const;
 /** Where indirect jumps went: host address of the jump (i32), distance of the target from it (i32). Open-addressed, with bounded probing. */
 export const edge = { size: 8, count: 1 << 13, probes: 8 } as const;
-/** Open-addressed table of region heads: host address of the code (i32), region record (i32). */
-export const headCount = 1 << 17;
+/** Open-addressed table of region heads: host address of the code (i32), region record (i32). The search starts at address · multiplier >>> shift. */
+export const heads = { count: 1 << 17, multiplier: 0x9e3779b1 | 0, shift: 32 - 17 } as const;
 /** Space for region records (see translate/regions.ts). */
 const regionBytes = 8 << 20;
 
@@ -364,7 +366,7 @@ export function memoryMap(ramSize: number, { harts = 1, hart = 0, predecodedPage
     counters: take(counterCount * 4),
     requests: take(request.count * request.size),
     edges: take(edge.count * edge.size),
-    heads: take(headCount * 8),
+    heads: take(heads.count * 8),
     regions: take(regionBytes),
     predecode: take(predecoded.size * predecodedPages),
     predecodeEnd: next,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { forms } from "#riscv/form.ts";
-import { RAM } from "../kit/hart.ts";
+import { RAM, TestHart, tiers } from "../kit/hart.ts";
 import { Bench, interruptBit, modes, trapOf, vector, type Mode } from "./bench.ts";
 
 const bench = new Bench();
@@ -212,6 +212,41 @@ suite("returns", () => {
       assert.equal(field(now, 7, 1), 1, "MPIE stays");
     }
   });
+});
+
+suite("reservations", () => {
+  // Unprivileged manual, 13.2; privileged manual, 3.3.2: a trap or an xRET may end one, a handler that must have it ended sees to that itself.
+  // Here each trap ends it, so that no handler has to.
+  for (const tier of tiers) {
+    test(`SC fails after a trap, after another SC, and elsewhere, by the ${tier}`, () => {
+      const hart = new TestHart({ tier });
+      hart.program(`
+        la   t0, handler
+        csrw mtvec, t0
+        li   a1, ${RAM + 0x4000}
+        addi a2, a1, 8
+        li   s11, 200
+        again: lr.d a0, (a1)
+        sc.d s0, zero, (a1)
+        lr.d a0, (a1)
+        ecall
+        sc.d s1, zero, (a1)
+        lr.d a0, (a1)
+        sc.d s2, zero, (a2)
+        sc.d s3, zero, (a1)
+        addi s11, s11, -1
+        bnez s11, again
+        stay: j stay
+        handler: csrr t0, mepc
+        addi t0, t0, 4
+        csrw mepc, t0
+        mret`);
+      hart.run(5000);
+      assert.equal(hart.x(27), 0n);
+      assert.deepEqual([8, 9, 18, 19].map((number) => hart.x(number)), [0n, 1n, 1n, 1n]);
+      assert.equal(hart.translatedShare > 0.5, tier === "translator");
+    });
+  }
 });
 
 suite("what machine mode keeps from the supervisor", () => {

@@ -13,7 +13,7 @@ import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import type { Encoding, RegisterOperand } from "#riscv/encoding.ts";
 import { decoderGroups, decoderRows, instructions, type DecoderRow } from "#riscv/table.ts";
 import { cause } from "../csr-bits.ts";
-import { bank, frame, frameFlags, headCount, predecoded } from "../layout.ts";
+import { bank, frame, frameFlags, heads, predecoded } from "../layout.ts";
 import type { AddressTranslation } from "./address-translation.ts";
 import { noteEntry } from "./memory-access.ts";
 import { access } from "./physical-memory-protection.ts";
@@ -82,13 +82,13 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
 
   const findHead = module.function("findHead", ["i32"], ["i32"], (f) => {
     const host = f.parameter(0);
-    const index = f.let(headHash(host));
+    const index = f.let(i32.shrU(i32.mul(host, heads.multiplier), heads.shift));
     const slot = f.local("i32");
     f.loop((next) => {
       f.set(slot, i32.add(i32.shl(index, 3), map.heads));
       f.if(i32.eqz(i32.load(slot)), () => f.return(0));
       f.if(i32.eq(i32.load(slot), host), () => f.return(i32.load(slot, 4)));
-      f.set(index, i32.and(i32.add(index, 1), headCount - 1));
+      f.set(index, i32.and(i32.add(index, 1), heads.count - 1));
       f.branch(next);
     });
     f.unreachable();
@@ -109,6 +109,7 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
   const flushPredecoded = module.function("flushPredecoded", ["i32"], [], (f) => {
     const state = new State(f);
     state.count("pageFlushes");
+    state.set("predecodeReused", 1);
     state.set("predecodeNext", map.predecode);
     state.set("predecodeFree", 0);
     const entry = f.let(i32.const(map.frames));
@@ -149,7 +150,7 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
         });
         state.set("predecodeNext", i32.add(page, predecoded.size));
         // What was never used is zero, and stays untouched where nothing is executed: the host need not find memory for it.
-        f.if(i64.ne(state.get("pageFlushes"), 0), () => f.memoryFill(page, 0, predecoded.size));
+        f.if(state.get("predecodeReused"), () => f.memoryFill(page, 0, predecoded.size));
       },
     );
     f.store("i32", page, host);
@@ -227,11 +228,6 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
   });
 
   return { decode, toScratch, fetch, fetchCrossing, entryAt, findHead };
-}
-
-/** Where the search of the head table starts. */
-export function headHash(host: Expr): Expr {
-  return i32.shrU(i32.mul(host, 0x9e3779b1 | 0), 32 - Math.log2(headCount));
 }
 
 function defineDecode(f: FunctionBuilder): void {

@@ -2,7 +2,7 @@
  * Keeps what is translated: takes the hart's requests, has them compiled elsewhere, puts the functions into the table, and takes them out
  * when their code is written to. Runs on the hart's thread, between slices.
  */
-import { counterCount, frame, frameFlags, headCount, predecoded, request, type MemoryMap } from "../layout.ts";
+import { counterCount, frame, frameFlags, heads, predecoded, request, type MemoryMap } from "../layout.ts";
 import type { HartInstance, HartState } from "../hart.ts";
 import type { Translator } from "../translator.ts";
 import { regionRecord } from "../hart/region-entry.ts";
@@ -133,7 +133,7 @@ export class TranslationRegistry implements Translator {
   #isFull(): boolean {
     return (
       this.#nextRecord > this.#map.predecode - recordReserve ||
-      this.#headsTaken > headCount / 2 ||
+      this.#headsTaken > heads.count / 2 ||
       this.#liveBytes > moduleBytesLimit
     );
   }
@@ -142,7 +142,7 @@ export class TranslationRegistry implements Translator {
   #startAgain(): void {
     for (const region of [...this.#byHead.values()]) this.#drop(region);
     this.#hart.exports.flushJumps(this.#map.hart);
-    this.#bytes.fill(0, this.#map.heads, this.#map.heads + headCount * 8);
+    this.#bytes.fill(0, this.#map.heads, this.#map.heads + heads.count * 8);
     this.#nextRecord = this.#map.regions;
     this.#headsTaken = 0;
     this.#liveBytes = 0;
@@ -325,7 +325,7 @@ export class TranslationRegistry implements Translator {
 
   #setHead(host: number, record: number): void {
     const view = this.#view;
-    let index = Math.imul(host, 0x9e3779b1) >>> (32 - Math.log2(headCount));
+    let index = Math.imul(host, heads.multiplier) >>> heads.shift;
     for (;;) {
       const slot = this.#map.heads + index * 8;
       const at = view.getUint32(slot, true);
@@ -335,7 +335,7 @@ export class TranslationRegistry implements Translator {
         view.setUint32(slot + 4, record, true);
         return;
       }
-      index = (index + 1) & (headCount - 1);
+      index = (index + 1) & (heads.count - 1);
     }
   }
 

@@ -1,24 +1,14 @@
 import { HostelryError } from "#base/errors.ts";
-import { AptRepository, hasApt } from "#host/node/apt.ts";
 import { ContentCache, hashBytes } from "#host/node/cache.ts";
-import { honourProxyVariables } from "#host/node/http.ts";
 import { ImageStore, type StoredImage } from "#host/node/image-store.ts";
 import { withLock } from "#host/node/lock.ts";
-import { MirrorRepository } from "#host/node/mirror.ts";
 import { readOverlay } from "#host/node/rootfs-overlay.ts";
 import { type Directories, hostelryDirectories } from "#host/node/xdg.ts";
-import { buildInitramfs, DEFAULT_MODULES, readKernelPackage } from "#images/build.ts";
-import { DEFAULT_APPEND, IMAGE_FORMAT, type ImageManifest, requireImageName } from "#images/image.ts";
-import { parseKernel } from "#images/kernel.ts";
-import { collectModules } from "#images/modules.ts";
-import { type PackageIndex, type PackageRecord, satisfies } from "#images/packages.ts";
+import { DEFAULT_APPEND, DEFAULT_MODULES, requireImageName } from "#images/image.ts";
 import type { Progress } from "#images/progress.ts";
-import type { Repository } from "#images/repository.ts";
-import { newest, resolvePackages } from "#images/resolve.ts";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+import type { BuildOptions } from "./image-build.ts";
 
 export const DEFAULT_IMAGE = "default";
 
@@ -26,19 +16,6 @@ export interface ImageContext {
   readonly progress: Progress;
   /** Where cache and images are; by default where the XDG directories say. */
   readonly directories?: Directories;
-}
-
-export interface BuildOptions {
-  /** `DEFAULT_IMAGE` unless given. */
-  readonly name?: string;
-  /** Debian packages to add, with what they depend on. */
-  readonly packages?: readonly string[];
-  /** Kernel modules to add to `DEFAULT_MODULES`, with what they depend on. */
-  readonly modules?: readonly string[];
-  /** A Debian mirror to fetch from directly, instead of through apt. */
-  readonly mirror?: string;
-  /** The kernel command line that the image is to be booted with, instead of `DEFAULT_APPEND`. */
-  readonly append?: string;
 }
 
 /** One line of `image ls`. */
@@ -64,9 +41,6 @@ export interface RemovalSummary {
   /** Bytes of the disk won. */
   readonly bytes: number;
 }
-
-/** Only as large an initrd is compressed: unpacking costs the guest more time than the host's disk is worth. */
-const COMPRESS_ABOVE = 128 << 20;
 
 /** A change of this number makes images built before count as out of date. */
 const RECIPE_VERSION = 1;
@@ -169,55 +143,10 @@ async function rebuild(name: string, options: Omit<BuildOptions, "name">, contex
 }
 
 async function buildLocked(options: BuildOptions, context: ImageContext): Promise<StoredImage> {
-  const { progress } = context;
-  const { store } = open(context);
-  const repository = openRepository(options.mirror, context);
-  const index = await repository.index();
-  const kernelRecord = kernelPackage(index);
-  const busyboxRecord = newest("busybox-static", index);
-  const requested = options.packages ?? [];
-  const extra = resolvePackages(requested, index);
-  const records = [kernelRecord, busyboxRecord, ...extra];
-  const [kernelFile, busybox, ...packages] = await repository.fetch(records);
-
-  progress.step(`Unpacking the kernel ${kernelRecord.version}`);
-  const kernel = await readKernelPackage(kernelFile);
-  await parseKernel(kernel.kernel, `the kernel of ${kernelFile.name}`);
-  const modules = await collectModules([...DEFAULT_MODULES, ...(options.modules ?? [])], kernel.modules, kernel.builtin);
-  progress.step(extra.length === 0 ? "Writing the initramfs" : `Writing the initramfs with ${extra.length} packages`);
-  const overlay = await readOverlay();
-  const archive = await buildInitramfs({ release: kernel.release, modules, busybox, packages, overlay });
-  const compression = archive.length > COMPRESS_ABOVE ? "gzip" : "none";
-  const initrd = compression === "gzip" ? await promisify(gzip)(archive, { level: 6 }) : archive;
-  const manifest: ImageManifest = {
-    format: IMAGE_FORMAT,
-    created: new Date().toISOString(),
-    recipe: await currentRecipe(),
-    append: options.append ?? DEFAULT_APPEND,
-    kernel: { file: "vmlinux", bytes: kernel.kernel.length, sha256: hashBytes(kernel.kernel), release: kernel.release },
-    initrd: { file: "initrd", bytes: initrd.length, sha256: hashBytes(initrd), compression },
-    modules: modules.map((module) => module.name),
-    requested,
-    packages: records.map(({ name, version, sha256 }) => ({ name, version, sha256 })),
-  };
-  return store.write(options.name ?? DEFAULT_IMAGE, manifest, { kernel: kernel.kernel, initrd });
-}
-
-/** `linux-image-riscv64` holds nothing: it depends on the package of the newest kernel. */
-function kernelPackage(index: PackageIndex): PackageRecord {
-  const meta = newest("linux-image-riscv64", index);
-  const wanted = meta.depends.flat().find(({ name }) => name.startsWith("linux-image-"));
-  const record = wanted && index.named(wanted.name).find((candidate) => satisfies(candidate, wanted));
-  if (record === undefined) throw new HostelryError("no-package", `${meta.name} ${meta.version} names no kernel that is to be had: try again later, the mirror may be changing`);
-  return record;
-}
-
-function openRepository(mirror: string | undefined, context: ImageContext): Repository {
-  const { cache, directories } = open(context);
-  honourProxyVariables();
-  if (mirror !== undefined) return new MirrorRepository(mirror, join(directories.cache, "mirrors"), cache, context.progress);
-  if (hasApt()) return new AptRepository(join(directories.cache, "apt"), cache, context.progress);
-  throw new HostelryError("no-apt", "there is no apt with Debian's keyring here to fetch Debian's packages: name a Debian mirror with --mirror URL");
+  // What builds is loaded only then: most often, the image is there.
+  const { buildImage } = await import("./image-build.ts");
+  const { store, cache, directories } = open(context);
+  return buildImage(options.name ?? DEFAULT_IMAGE, options, { store, cache, directories, progress: context.progress, recipe: await currentRecipe() });
 }
 
 async function usedDownloads(store: ImageStore): Promise<Set<string>> {

@@ -1,35 +1,6 @@
-/** The command line's entry: bin/hostelry loads it. */
-import { HostelryError } from "#base/errors.ts";
-import { CommanderError } from "commander";
-import { ExitStatus } from "./exit-status.ts";
-import { Messages } from "./messages.ts";
-import { createProgram } from "./program.ts";
+/** The command line's entry: bin/hostelry loads it. A bare machine takes longest to start, so its threads begin before all else is loaded. */
+import { MachineThread } from "#host/node/machine-thread.ts";
 
-const messages = new Messages();
-
-/** What can still be written is, before the process ends: pipes take their time. */
-async function exit(status: number): Promise<never> {
-  process.exitCode = status;
-  for (const stream of [process.stdout, process.stderr]) {
-    if (stream.writable) await new Promise<void>((resolve) => void stream.write("", () => resolve()));
-  }
-  process.exit(status);
-}
-
-function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitStatus.success : ExitStatus.badInput;
-  if (error instanceof HostelryError) {
-    messages.error(error.message);
-    return ExitStatus.badInput;
-  }
-  messages.error(`a bug in Hostelry: ${error instanceof Error ? error.stack : String(error)}`);
-  return ExitStatus.internal;
-}
-
-try {
-  let status: number = ExitStatus.success;
-  await createProgram(messages, (result) => void (status = result)).parseAsync(process.argv);
-  await exit(status);
-} catch (error) {
-  await exit(report(error));
-}
+const machine = process.argv[2] === "run" && process.argv.includes("--bare") ? new MachineThread() : undefined;
+const { commandLine } = await import("./command-line.ts");
+await commandLine(process.argv, machine);

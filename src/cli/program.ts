@@ -1,5 +1,6 @@
 /** The commands and their options. */
 import { VERSION } from "#base/version.ts";
+import type { MachineThread } from "#host/node/machine-thread.ts";
 import { Command, Option } from "commander";
 import { addDoctorCommand } from "./doctor.ts";
 import { addImageCommands } from "./image-commands.ts";
@@ -23,8 +24,8 @@ Examples:
   $ hostelry create web --start && hostelry console web
   $ hostelry doctor                                 what is missing here, and for what`;
 
-/** `finish` gets a command's exit status. Throws CommanderError for what the parser refuses, and for help. */
-export function createProgram(messages: Messages, finish: (status: number) => void): Command {
+/** `machine` is one that has begun to start; `finish` gets a command's exit status. Throws CommanderError for what the parser refuses, and for help. */
+export function createProgram(messages: Messages, machine: MachineThread | undefined, finish: (status: number) => void): Command {
   const program = new Command("hostelry")
     .description("A virtual machine monitor in TypeScript: whole, unmodified operating systems")
     .version(VERSION)
@@ -33,14 +34,14 @@ export function createProgram(messages: Messages, finish: (status: number) => vo
     .showSuggestionAfterError()
     .configureOutput({ outputError: (text) => messages.error(oneLine(text)) })
     .addHelpText("after", EXAMPLES);
-  addRunCommand(program, messages, finish);
+  addRunCommand(program, messages, machine, finish);
   addMachineCommands(program, messages, finish);
   addImageCommands(program, messages);
   addDoctorCommand(program, finish);
   return program;
 }
 
-function addRunCommand(program: Command, messages: Messages, finish: (status: number) => void): void {
+function addRunCommand(program: Command, messages: Messages, machine: MachineThread | undefined, finish: (status: number) => void): void {
   program
     .command("run")
     .summary("run a machine and join its console to this terminal")
@@ -65,7 +66,7 @@ function addRunCommand(program: Command, messages: Messages, finish: (status: nu
     .action(async (image: string | undefined, options: RunOptions) => {
       // What only runs machines is loaded only then: --help is quick.
       const { run } = await import("./run.ts");
-      finish(await run(image, options, messages));
+      finish(await run(image, options, messages, machine));
     });
 }
 

@@ -1,9 +1,11 @@
 /** `hostelry run`: a machine in a thread, its console joined to the terminal. */
 import { HostelryError } from "#base/errors.ts";
 import { writeFileAtomic } from "#host/node/files.ts";
+import { MachineThread } from "#host/node/machine-thread.ts";
 import { DEFAULT_APPEND } from "#images/image.ts";
 import type { ClockMode } from "#machine/computer.ts";
 import type { VmEnd } from "#monitor/vm.ts";
+import { flushCompileCache } from "node:module";
 import { constants } from "node:os";
 import { ConsoleSession, type ConsoleMode } from "./console-session.ts";
 import { startBare, startVm, type RunConfig, type Running, type RunResult, type Start } from "./running.ts";
@@ -41,8 +43,8 @@ interface BootChoice {
   readonly image: boolean;
 }
 
-/** Returns the exit status. */
-export async function run(imageName: string | undefined, options: RunOptions, messages: Messages): Promise<number> {
+/** `machine`: a bare one that has begun to start. Returns the exit status. */
+export async function run(imageName: string | undefined, options: RunOptions, messages: Messages, machine: MachineThread | undefined): Promise<number> {
   const choice = await choose(imageName, options, messages);
   const interactive = process.stdin.isTTY === true;
   const append = [choice.append, ...sessionWords(choice.image, interactive)].filter((word) => word !== "").join(" ");
@@ -62,7 +64,8 @@ export async function run(imageName: string | undefined, options: RunOptions, me
     interpreterOnly: options.interpreterOnly ?? false,
     ...(options.seed === undefined ? {} : { seed: options.seed }),
   };
-  return runMachine(isBare(options) ? startBare : startVm, config, mode, choice.title, options, messages);
+  const start = isBare(options) ? startBare(machine ?? new MachineThread()) : startVm;
+  return runMachine(start, config, mode, choice.title, options, messages);
 }
 
 /** M-mode, and test programs that use it, are on the bare machine only. */
@@ -119,6 +122,8 @@ async function runMachine(start: Start, config: RunConfig, mode: ConsoleMode, ti
       messages.line(`${title} ${where}: 1 hart, ${formatBytes(config.memory)} of memory; started in ${formatSeconds(performance.now() - began)}`);
       if (mode === "terminal") messages.line("Ctrl-A X leaves, Ctrl-A H helps");
       session.start();
+      // Kept at once: we may be killed.
+      flushCompileCache();
     },
     restarted: () => session.restarted(),
   });

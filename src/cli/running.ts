@@ -2,7 +2,7 @@
 import { readShared } from "#host/node/boot-files.ts";
 import { Harts } from "#host/node/harts.ts";
 import type { MachineConfig } from "#host/node/machine-config.ts";
-import { MachineThread, type MachineListener } from "#host/node/machine-thread.ts";
+import type { MachineListener, MachineThread } from "#host/node/machine-thread.ts";
 import { footprint } from "#monitor/memory/footprint.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import type { ConsolePort } from "./console-session.ts";
@@ -29,16 +29,15 @@ export interface RunConfig extends MachineConfig {
 
 export type Start = (config: RunConfig, listener: MachineListener) => Promise<Running>;
 
-export const startBare: Start = async (config, listener) => {
-  const machine = new MachineThread(config, listener);
-  return {
+export function startBare(machine: MachineThread): Start {
+  return async (config, listener) => ({
     console: machine,
-    result: machine.result,
+    result: machine.run(config, listener),
     pause: () => machine.command("pause"),
     resume: () => machine.command("run"),
     stop: () => machine.stop(),
-  };
-};
+  });
+}
 
 /** On a machine that has a hart and is as large as the VM needs. */
 export const startVm: Start = async (config, listener) => {

@@ -7,17 +7,6 @@ import { isModulePath, type KernelModule, modulesAlias, modulesDep, parseBuiltin
 import { RootFs } from "./rootfs.ts";
 import { decodeText, encodeText } from "./text.ts";
 
-/** What the machine's devices need: the transport, a driver each, and the file system of Debian's disks. */
-export const DEFAULT_MODULES: readonly string[] = [
-  "virtio_mmio",
-  "virtio_blk",
-  "virtio_rng",
-  "virtio_balloon",
-  "ext4",
-  // ext4 asks the kernel for "crypto-crc32c" when it mounts, so this is no dependency that a module states.
-  "crc32c_generic",
-];
-
 /** The parts of a kernel package. */
 export interface KernelPackage {
   /** As `uname -r` says. */

@@ -49,6 +49,17 @@ export const IMAGE_FORMAT = 1;
  */
 export const DEFAULT_APPEND = "console=ttyS0 earlycon=sbi cryptomgr.notests initcall_blacklist=jent_mod_init panic=-1";
 
+/** What the machine's devices need: the transport, a driver each, and the file system of Debian's disks. */
+export const DEFAULT_MODULES: readonly string[] = [
+  "virtio_mmio",
+  "virtio_blk",
+  "virtio_rng",
+  "virtio_balloon",
+  "ext4",
+  // ext4 asks the kernel for "crypto-crc32c" when it mounts, so this is no dependency that a module states.
+  "crc32c_generic",
+];
+
 /** Checks what was read from a disk. Throws HostelryError `broken-image`. */
 export function parseManifest(text: string, what: string): ImageManifest {
   const rebuild = (detail: string): HostelryError => new HostelryError("broken-image", `${what} ${detail}: build the image again`);

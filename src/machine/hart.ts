@@ -1,6 +1,6 @@
 /** A hart: its state in the machine's memory, seen by name, and the WebAssembly program that runs it. */
 import { assert } from "#base/assert.ts";
-import { buildHartProgram, type HartProgramOptions } from "./hart/hart-program.ts";
+import { buildHartProgram, type HartImports, type HartProgramOptions } from "./hart/hart-program.ts";
 import { interpreterSlot } from "./hart/region-entry.ts";
 import { layout, type FieldName, type MemoryMap } from "./layout.ts";
 
@@ -99,6 +99,7 @@ export interface HartHost {
 export interface HartInstance {
   readonly exports: HartExports & Record<string, (...operands: never[]) => unknown>;
   readonly regions: WebAssembly.Table;
+  readonly imports: HartImports;
 }
 
 /** Compiles and instantiates the hart's program over the machine's memory. */
@@ -117,5 +118,5 @@ export function instantiateHart(
   });
   // Slot 0: calls to code that isn't translated.
   regions.set(interpreterSlot, instance.exports["nested"]);
-  return { exports: instance.exports as unknown as HartInstance["exports"], regions };
+  return { exports: instance.exports as unknown as HartInstance["exports"], regions, imports: program.imports };
 }

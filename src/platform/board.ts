@@ -2,7 +2,7 @@
 import { HostelryError } from "#base/errors.ts";
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import { Aclint } from "#devices/aclint.ts";
-import { gather, readableViews, scatter, writableViews } from "#devices/dma.ts";
+import { gather, readableViews, writableViews } from "#devices/dma.ts";
 import { Htif } from "#devices/htif.ts";
 import { GoldfishRtc } from "#devices/goldfish-rtc.ts";
 import { Plic } from "#devices/plic.ts";
@@ -17,7 +17,7 @@ import { encodeDeviceTree } from "#images/device-tree.ts";
 import { dynamicFirmwareInfo } from "#images/firmware.ts";
 import type { Kernel } from "#images/kernel.ts";
 import { layOut, type BootLayout } from "#images/layout.ts";
-import type { DevicePlace, DmaMemory, MmioDevice } from "#machine/bus.ts";
+import type { DevicePlace, MmioDevice } from "#machine/bus.ts";
 import { envcfg, interrupt } from "#machine/csr-bits.ts";
 import type { Arrival } from "#machine/inputs.ts";
 import { USUAL_SLICE, type Computer, type MachineEnd, type Surroundings } from "#machine/computer.ts";
@@ -25,6 +25,7 @@ import { BootRom } from "./boot-rom.ts";
 import { Console } from "./console.ts";
 import { describeBoard, hartPhandle, phandle, type Described } from "./device-tree.ts";
 import { Firmware } from "./firmware.ts";
+import { put, putSparsely } from "./load.ts";
 import { address, source, virtioSlots, virtioSlotSize } from "./memory-map.ts";
 
 export interface BoardOptions {
@@ -201,9 +202,11 @@ export class Board implements Surroundings, Saveable {
   #load(layout: BootLayout, deviceTree: Uint8Array): void {
     const { dma } = this.#computer;
     for (const { address: start, bytes, memorySize } of layout.segments) {
+      if (!this.#booted) {
+        putSparsely(dma, start, bytes);
+        continue;
+      }
       put(dma, start, bytes);
-      // Memory is zero at power-on, and not to be touched without need: it would become resident.
-      if (!this.#booted) continue;
       for (const view of writableViews(dma, [{ address: start + bytes.length, length: memorySize - bytes.length }])) view.fill(0);
     }
     put(dma, layout.deviceTree, deviceTree);
@@ -253,10 +256,6 @@ export class Board implements Surroundings, Saveable {
 
 function symbolsOf(program: Kernel | undefined): ReadonlyMap<string, number> {
   return program?.format === "elf" ? program.symbols : new Map();
-}
-
-function put(memory: DmaMemory, address: number, bytes: Uint8Array): void {
-  scatter(bytes, writableViews(memory, [{ address, length: bytes.length }]));
 }
 
 function messageOf(error: unknown): string {

@@ -1,5 +1,6 @@
 /** A small program in, the text of the WebAssembly function that the translator makes of its start out. */
 import wabt from "wabt";
+import { buildHartProgram } from "#machine/hart/hart-program.ts";
 import { edge, layout, memoryMap, request } from "#machine/layout.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
 import { assembleWithSymbols } from "#riscv/assemble.ts";
@@ -16,7 +17,8 @@ export interface SmallProgram {
 
 const map = memoryMap(64 << 10, { predecodedPages: 4 });
 const memory = new ArrayBuffer(map.pages * 65536);
-const compiler = new RegionCompiler(memory, map, { fusedMultiplyAdd: true });
+const options = { fusedMultiplyAdd: true };
+const compiler = new RegionCompiler(memory, map, buildHartProgram(map, options).imports, options);
 const tools = await wabt();
 
 /** Pages have not been decoded, so that all code counts as executed. */

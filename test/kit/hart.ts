@@ -65,11 +65,11 @@ export class TestHart {
     this.instance = instantiateHart(memory, this.map, { ...absent, ...host }, options);
     this.#slice = slice;
     if (tier === "translator") {
-      const compiler = new RegionCompiler(memory.buffer, this.map, options);
+      const compiler = new RegionCompiler(memory.buffer, this.map, this.instance.imports, options);
       const compile = (requests: readonly RegionRequest[]) =>
         compiler.compile(unrolls ? requests.map((wanted) => ({ ...wanted, hotLoops: "all" })) : requests);
       const port = new ImmediateCompiler(compile, () => 0);
-      this.#translations = new TranslationRegistry(memory, this.map, this.state, this.instance, port);
+      this.#translations = new TranslationRegistry(memory, this.map, this.state, this.instance, port, 0);
       this.#counters = new Uint32Array(memory.buffer, this.map.counters, counterCount);
     }
     this.reset();

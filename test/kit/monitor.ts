@@ -51,9 +51,9 @@ export class TestMonitor {
     const linear = allocate(map);
     this.processor = new Processor(linear, map);
     if (translate) {
-      const compiler = new RegionCompiler(linear.buffer, map, this.processor.programOptions);
+      const compiler = new RegionCompiler(linear.buffer, map, this.processor.hart.imports, this.processor.programOptions);
       const port = new ImmediateCompiler((requests) => compiler.compile(requests), () => 0);
-      this.processor.translator = new TranslationRegistry(linear, map, this.processor.state, this.processor.hart, port);
+      this.processor.translator = new TranslationRegistry(linear, map, this.processor.state, this.processor.hart, port, 0);
     }
     this.frames = Frames.create(memory / 4096);
     this.memory = new MachineMemory(this.frames, map, this.processor.dma);

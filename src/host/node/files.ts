@@ -1,13 +1,34 @@
 import { HostelryError } from "#base/errors.ts";
+import { closeSync, openSync, read, statSync } from "node:fs";
 import { open, readFile, rename, rm } from "node:fs/promises";
 
 /** A file that the user named. Throws HostelryError `no-file` or `unreadable`; `what` says what it was to be: "the kernel". */
 export async function readInputFile(path: string, what: string): Promise<Uint8Array> {
   try {
-    return await readFile(path);
+    const { size } = statSync(path);
+    const atOnce = size > 0 && size <= MOST_AT_ONCE ? await readAtOnce(path, size) : undefined;
+    return atOnce ?? (await readFile(path));
   } catch (error) {
     throw fileError(error, path, what);
   }
+}
+
+const MOST_AT_ONCE = 2 ** 31 - 1;
+
+/**
+ * Another thread is reading when this returns, and goes on while ours is at work, where `readFile` comes back for each half
+ * megabyte. undefined if the file turns out to be of another size.
+ */
+function readAtOnce(path: string, size: number): Promise<Uint8Array | undefined> {
+  const file = openSync(path, "r");
+  const bytes = new Uint8Array(size);
+  return new Promise((resolve, reject) => {
+    read(file, bytes, 0, size, 0, (error, bytesRead) => {
+      closeSync(file);
+      if (error !== null) reject(error);
+      else resolve(bytesRead === size ? bytes : undefined);
+    });
+  });
 }
 
 /** Writes the whole file or nothing: to a file beside it, to the disk, and then over to its name. */

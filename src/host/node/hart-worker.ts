@@ -12,21 +12,23 @@ import { HartMonitor } from "#monitor/hart-monitor.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
 import { VirtualMachine, type VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
+import { flushCompileCache } from "node:module";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { openDrives, type BlockFile } from "./block-file.ts";
-import { collectGarbage } from "./garbage.ts";
+import { GarbageCollector } from "./garbage.ts";
 import type { HartCommand, HartData, HartReport, MovedVm, VmConfig, VmShared } from "./hart-messages.ts";
 import { Control } from "./machine-config.ts";
 import { optimizedAtOnce } from "./optimized.ts";
 import { HostOutside } from "./outside.ts";
-import { WorkerCompiler } from "./region-compiler.ts";
+import { startCompiler, WorkerCompiler } from "./region-compiler.ts";
 
 const data = workerData as HartData;
 const map = memoryMap(data.ramSize, data);
 const processor = optimizedAtOnce(() => new Processor(data.memory, map));
 const memory = new MachineMemory(new Frames(data.frames), map, processor.dma);
 if (!data.interpreterOnly) {
-  const compiler = new WorkerCompiler(data.memory, map, processor.programOptions);
+  const { programOptions: options, hart: { imports } } = processor;
+  const compiler = new WorkerCompiler(startCompiler().port, { memory: data.memory, map, imports, options });
   processor.translator = new TranslationRegistry(data.memory, map, processor.state, processor.hart, compiler);
 }
 
@@ -39,6 +41,10 @@ interface Resident {
   readonly drives: readonly BlockFile[];
   running: boolean;
 }
+
+/** What a boot leaves at most, if it was not the first. */
+const GARBAGE_AT_BOOT = 2 << 20;
+const garbage = new GarbageCollector();
 
 const residents = new Map<number, Resident>();
 let closing = false;
@@ -175,7 +181,7 @@ function discard(resident: Resident): void {
 function boot(resident: Resident, files: BootFiles, done: "started" | "rebooted"): void {
   resident.vm.boot(files);
   resume(resident);
-  collectGarbage();
+  garbage.collect(GARBAGE_AT_BOOT, "work");
   report({ kind: done, id: resident.vm.id });
 }
 
@@ -234,5 +240,6 @@ class OutputRing {
 }
 
 report({ kind: "ready" });
+flushCompileCache();
 monitor.run();
 data.port.close();

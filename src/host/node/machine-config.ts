@@ -1,6 +1,7 @@
 /** What is said between the thread of the machine and the thread that it belongs to. */
 import type { ClockMode, MachineEnd } from "#machine/computer.ts";
 import type { MachineStats } from "#machine/stats.ts";
+import type { MessagePort } from "node:worker_threads";
 
 export interface MachineConfig {
   /** Bytes. */
@@ -35,9 +36,11 @@ export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4,
 /** Values of the command word. */
 export const commands = ["run", "pause", "stop"] as const;
 
+/** The thread starts with this, and gets its MachineConfig as a message. */
 export interface WorkerData {
-  readonly config: MachineConfig;
   readonly shared: SharedParts;
+  /** To the thread that compiles. */
+  readonly compiler: MessagePort;
 }
 
 export interface MachineResult {

@@ -12,10 +12,12 @@ import type { Processor } from "#machine/processor.ts";
 import { TranslationRegistry } from "#machine/translate/registry.ts";
 import { Board, type BootFiles } from "#platform/board.ts";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { flushCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import { openDrives, type BlockFile } from "./block-file.ts";
 import { readInputFile } from "./files.ts";
-import { collectGarbage } from "./garbage.ts";
+import { GarbageCollector } from "./garbage.ts";
 import { WorkerCompiler } from "./region-compiler.ts";
 import { optimizedAtOnce } from "./optimized.ts";
 import { commands, Control, type MachineConfig, type Report, type WorkerData } from "./machine-config.ts";
@@ -26,16 +28,34 @@ const INPUT_CHUNK = 4096;
 /** Smaller files may share a buffer with others. */
 const RELEASE_FROM = 1 << 20;
 
-const { config, shared } = workerData as WorkerData;
-const doorbell = new Doorbell(shared.doorbell);
+const { shared, compiler } = workerData as WorkerData;
 const control = new Int32Array(shared.control);
 const input = new ByteRing(shared.input);
 const output = new ByteRing(shared.output);
 
+/** Rests of the guest that are long enough to tidy up, in milliseconds, and what is worth it. */
+const LONG_REST = 20;
+const GARBAGE_AT_REST = 2 << 20;
+
+/** While the guest rests, nobody waits for its thread. */
+class RestfulDoorbell extends Doorbell {
+  readonly #garbage = new GarbageCollector();
+
+  override wait(seen: number, milliseconds = Infinity): void {
+    const start = performance.now();
+    if (milliseconds >= LONG_REST) this.#garbage.collect(GARBAGE_AT_REST, "work");
+    super.wait(seen, Math.max(milliseconds - (performance.now() - start), 0));
+  }
+}
+
 class HostOutside implements Outside {
   readonly #time = new HostTime();
-  readonly #random = config.seed === undefined ? undefined : new Random(config.seed);
+  readonly #random: Random | undefined;
   #resizes = 0;
+
+  constructor(seed: number | undefined) {
+    this.#random = seed === undefined ? undefined : new Random(seed);
+  }
 
   ticks(): number {
     return this.#time.ticks();
@@ -72,8 +92,7 @@ class HostOutside implements Outside {
 }
 
 function report(message: Report): void {
-  assert(parentPort !== null, "the machine's thread runs as a worker only");
-  parentPort.postMessage(message);
+  parentPort!.postMessage(message);
 }
 
 function write(bytes: Uint8Array): void {
@@ -87,12 +106,12 @@ function write(bytes: Uint8Array): void {
 async function readBootFiles({ firmware, kernel, initrd, append }: MachineConfig): Promise<BootFiles> {
   const read = <T>(path: string | undefined, what: string, parse: (bytes: Uint8Array, what: string) => T) =>
     path === undefined ? undefined : readInputFile(path, what).then((bytes) => parse(bytes, `${what} ${path}`));
-  const files = {
-    firmware: await read(firmware, "the firmware", parseFirmware),
-    kernel: await read(kernel, "the kernel", parseKernel),
-    initrd: await read(initrd, "the initrd", (bytes) => bytes),
-  };
-  return { append, ...withoutUndefined(files) };
+  const files = await Promise.all([
+    read(firmware, "the firmware", parseFirmware),
+    read(kernel, "the kernel", parseKernel),
+    read(initrd, "the initrd", (bytes) => bytes),
+  ]);
+  return { append, ...withoutUndefined({ firmware: files[0], kernel: files[1], initrd: files[2] }) };
 }
 
 function withoutUndefined<T extends object>(fields: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
@@ -117,12 +136,12 @@ function signatureOf(board: Board): Uint8Array {
 
 /** Hot code is compiled on a thread of its own. */
 function translate(processor: Processor): void {
-  const { memory, map, state, hart, programOptions } = processor;
-  const compiler = new WorkerCompiler(memory, map, programOptions);
-  processor.translator = new TranslationRegistry(memory, map, state, hart, compiler);
+  const { memory, map, state, hart, programOptions: options } = processor;
+  const port = new WorkerCompiler(compiler, { memory, map, imports: hart.imports, options });
+  processor.translator = new TranslationRegistry(memory, map, state, hart, port);
 }
 
-async function main(): Promise<void> {
+async function main(config: MachineConfig): Promise<void> {
   let drives: readonly BlockFile[] = [];
   try {
     drives = openDrives(config.drives);
@@ -132,8 +151,8 @@ async function main(): Promise<void> {
     const machine = optimizedAtOnce(() => new Machine({
       ramSize: config.memory,
       clock: config.clock,
-      outside: new HostOutside(),
-      doorbell,
+      outside: new HostOutside(config.seed),
+      doorbell: new RestfulDoorbell(shared.doorbell),
       command: () => commands[Atomics.load(control, Control.command)]!,
     }));
     const board = new Board({
@@ -143,11 +162,12 @@ async function main(): Promise<void> {
       terminal: config.terminal,
       warn: (message) => report({ kind: "warning", message }),
     });
-    if (!config.interpreterOnly) translate(machine.processor);
+    if (config.interpreterOnly) compiler.close();
+    else translate(machine.processor);
     boot(board, await reading);
     if (config.signature) signatureOf(board);
-    collectGarbage();
     report({ kind: "started" });
+    flushCompileCache();
     let end = machine.run();
     while (end.kind === "reboot") {
       // Read again rather than kept: they would take a tenth of the guest's memory.
@@ -165,4 +185,6 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
+assert(parentPort !== null, "the machine's thread runs as a worker only");
+const [config] = (await once(parentPort, "message")) as [MachineConfig];
+await main(config);

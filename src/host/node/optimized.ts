@@ -1,9 +1,6 @@
 /** V8's choice of compiler. Flags hold for all threads of the process. */
 import { setFlagsFromString } from "node:v8";
 
-// What a module needs to run is made where the module is compiled. V8 would do that where a function is first called: on the hart's thread.
-setFlagsFromString("--no-wasm-lazy-compilation");
-
 /**
  * Runs `create` while modules are compiled by the optimizing compiler at once. V8 would start with its baseline compiler, and the hart's program is a
  * loop that is hardly ever entered anew: it would stay slow for a second. Optimizing it takes less than a tenth of that.

@@ -1,36 +1,47 @@
-/** Compiles regions on a worker thread; the hart's thread polls for what is ready. */
-import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
-import type { HartProgramOptions } from "#machine/hart/hart-program.ts";
+/** The thread that compiles regions, as others see it: its owner, and the hart, which polls for what is ready. */
+import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from "node:worker_threads";
+import type { HartImports, HartProgramOptions } from "#machine/hart/hart-program.ts";
 import type { MemoryMap } from "#machine/layout.ts";
 import { assert } from "#base/assert.ts";
 import type { CompiledModule, CompilerPort } from "#machine/translate/registry.ts";
 import type { RegionRequest } from "#machine/translate/region.ts";
 
-/** What the worker is started with. */
+/** What the thread is started with. */
 export interface RegionCompilerData {
+  readonly port: MessagePort;
+}
+
+/** What it is told first; then come requests. */
+export interface CompilerSetUp {
   readonly memory: WebAssembly.Memory;
   readonly map: MemoryMap;
+  readonly imports: HartImports;
   readonly options: HartProgramOptions;
-  readonly port: import("node:worker_threads").MessagePort;
 }
 
 export type CompilerReply = CompiledModule | { readonly failure: string };
 
-export class WorkerCompiler implements CompilerPort {
-  readonly #port: import("node:worker_threads").MessagePort;
-  readonly #worker: Worker;
+const YOUNG_MIB = 8;
 
-  constructor(memory: WebAssembly.Memory, map: MemoryMap, options: HartProgramOptions) {
-    const { port1, port2 } = new MessageChannel();
-    this.#port = port1;
-    const workerData: RegionCompilerData = { memory, map, options, port: port2 };
-    this.#worker = new Worker(new URL("./region-compiler-worker.ts", import.meta.url), {
-      workerData,
-      transferList: [port2],
-      resourceLimits: { maxYoungGenerationSizeMb: 8 },
-    });
-    this.#worker.unref();
-    port1.unref();
+/** The port is for a WorkerCompiler, on any thread. The worker ends when it is closed. */
+export function startCompiler(): { readonly port: MessagePort; readonly worker: Worker } {
+  const { port1, port2 } = new MessageChannel();
+  const workerData: RegionCompilerData = { port: port2 };
+  const worker = new Worker(new URL("./region-compiler-worker.ts", import.meta.url), {
+    workerData,
+    transferList: [port2],
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+  });
+  worker.unref();
+  return { port: port1, worker };
+}
+
+export class WorkerCompiler implements CompilerPort {
+  readonly #port: MessagePort;
+
+  constructor(port: MessagePort, setUp: CompilerSetUp) {
+    this.#port = port;
+    port.postMessage(setUp);
   }
 
   post(requests: readonly RegionRequest[]): void {
@@ -41,10 +52,5 @@ export class WorkerCompiler implements CompilerPort {
     const reply = receiveMessageOnPort(this.#port)?.message as CompilerReply | undefined;
     assert(reply === undefined || !("failure" in reply), "the region compiler failed", reply as Record<string, unknown>);
     return reply;
-  }
-
-  async close(): Promise<void> {
-    this.#port.close();
-    await this.#worker.terminate();
   }
 }

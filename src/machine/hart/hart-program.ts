@@ -14,15 +14,19 @@ import { defineTranslationBanks } from "./translation-banks.ts";
 import { defineTraps } from "./traps.ts";
 import { defineVirtualMachineAccess } from "./virtual-machine-access.ts";
 
-export interface HartProgram {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** To be put at `csrIndex` of the memory map. */
-  readonly csrIndex: Uint8Array;
-  /** Routines that translated code imports, with their signatures. */
+/** What translated code imports. Plain data: the translator works on another thread. */
+export interface HartImports {
   readonly routines: Readonly<Record<string, FunctionReference>>;
   readonly jump: FunctionReference;
   readonly recover: FunctionReference;
   readonly csr: FunctionReference;
+}
+
+export interface HartProgram {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** To be put at `csrIndex` of the memory map. */
+  readonly csrIndex: Uint8Array;
+  readonly imports: HartImports;
 }
 
 export interface HartProgramOptions {
@@ -86,5 +90,15 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     ...routines,
   };
   for (const [name, target] of Object.entries(exported)) module.export(name, target);
-  return { bytes: module.encode({ names: true }), csrIndex: csrs.index, routines, jump: regions.jump, recover: interpreter.recover, csr: csrs.access };
+  const imports = {
+    routines: Object.fromEntries(Object.entries(routines).map(([name, routine]) => [name, plain(routine)])),
+    jump: plain(regions.jump),
+    recover: plain(interpreter.recover),
+    csr: plain(csrs.access),
+  };
+  return { bytes: module.encode({ names: true }), csrIndex: csrs.index, imports };
+}
+
+function plain({ index, parameters, results }: FunctionReference): FunctionReference {
+  return { index, parameters, results };
 }

@@ -1,7 +1,7 @@
 /** Compiles a batch of regions to one WebAssembly module. */
 import { ModuleBuilder } from "#wasm/module.ts";
 import type { FunctionReference } from "#wasm/expression.ts";
-import { buildHartProgram, type HartProgram, type HartProgramOptions } from "../hart/hart-program.ts";
+import type { HartImports, HartProgramOptions } from "../hart/hart-program.ts";
 import { edge, type MemoryMap } from "../layout.ts";
 import { emitRegion, type RegionImports } from "./emit.ts";
 import { CodeReader, formRegion, type Edges, type Region, type RegionRequest } from "./region.ts";
@@ -26,14 +26,14 @@ export interface Batch {
 export class RegionCompiler {
   readonly #memory: ArrayBufferLike;
   readonly #map: MemoryMap;
-  readonly #program: HartProgram;
+  readonly #imported: HartImports;
   readonly #options: HartProgramOptions;
 
-  constructor(memory: ArrayBufferLike, map: MemoryMap, options: HartProgramOptions) {
+  constructor(memory: ArrayBufferLike, map: MemoryMap, imported: HartImports, options: HartProgramOptions) {
     this.#memory = memory;
     this.#map = map;
     this.#options = options;
-    this.#program = buildHartProgram(map, options);
+    this.#imported = imported;
   }
 
   compile(requests: readonly RegionRequest[]): Batch {
@@ -66,12 +66,12 @@ export class RegionCompiler {
     module.importTable("machine", "regions", 1);
     const take = (name: string, { parameters, results }: FunctionReference): FunctionReference =>
       module.importFunction("hart", name, parameters, results);
-    const routines = float ? Object.entries(this.#program.routines) : [];
+    const routines = float ? Object.entries(this.#imported.routines) : [];
     return {
       signature: module.signature(["i32", "i64", "i32", "i32"], ["i64", "i32"]),
-      jump: take("jump", this.#program.jump),
-      recover: take("recover", this.#program.recover),
-      csr: take("csr", this.#program.csr),
+      jump: take("jump", this.#imported.jump),
+      recover: take("recover", this.#imported.recover),
+      csr: take("csr", this.#imported.csr),
       routines: Object.fromEntries(routines.map(([name, routine]) => [name, take(name, routine)])),
       fusedMultiplyAdd: this.#options.fusedMultiplyAdd,
     };

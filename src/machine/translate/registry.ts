@@ -55,9 +55,12 @@ const straddleSlices = 16;
 const hotSlices = 16;
 const hotWindow = 64;
 
-/** A module costs something of its own, so that few regions wait for company: for so many slices at most. */
+/**
+ * A module costs something of its own, so that few regions wait for company: for so many instructions at most. A guest that mostly rests
+ * would gain nothing from haste.
+ */
 const batchMinimum = 16;
-const batchPatience = 6;
+const batchPatience = 6_000_000;
 const batchLimit = 64;
 
 export class TranslationRegistry implements Translator {
@@ -78,6 +81,7 @@ export class TranslationRegistry implements Translator {
   readonly #state: HartState;
   readonly #hart: HartInstance;
   readonly #port: CompilerPort;
+  readonly #patience: number;
   /** Heads that are translated or asked for. */
   readonly #known = new Set<number>();
   readonly #byHead = new Map<number, Installed>();
@@ -89,7 +93,8 @@ export class TranslationRegistry implements Translator {
   readonly #remaking = new Set<number>();
   #waiting: RegionRequest[] = [];
   #inFlight = 0;
-  #patience = 0;
+  /** The count of instructions when there was nothing waiting yet. */
+  #waitingSince = 0;
   #polls = 0;
   /** Entries of the head table that are in use, or were. */
   #headsTaken = 0;
@@ -97,7 +102,7 @@ export class TranslationRegistry implements Translator {
   #liveBytes = 0;
   #nextRecord: number;
 
-  constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort) {
+  constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort, patience = batchPatience) {
     this.#memory = memory;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
@@ -105,12 +110,15 @@ export class TranslationRegistry implements Translator {
     this.#state = state;
     this.#hart = hart;
     this.#port = port;
+    this.#patience = patience;
     this.#nextRecord = map.regions;
   }
 
   /** To be called between slices. */
   poll(): void {
     const count = this.#state.number("requests");
+    const now = this.#state.counter("instretTarget");
+    if (this.#waiting.length === 0) this.#waitingSince = now;
     if (count > 0) {
       for (let i = 0; i < count; i++) this.#take(this.#map.requests + i * request.size);
       this.#state.setNumber("requests", 0);
@@ -123,11 +131,10 @@ export class TranslationRegistry implements Translator {
       this.#install(batch);
     }
     if (this.#waiting.length === 0 || this.#inFlight >= 2) return;
-    this.#patience++;
-    if (this.#waiting.length < batchMinimum && this.#patience < batchPatience) return;
+    // The count is the guest's: with another guest, it jumps.
+    if (this.#waiting.length < batchMinimum && Math.abs(now - this.#waitingSince) < this.#patience) return;
     this.#port.post(this.#waiting.splice(0, batchLimit));
     this.#inFlight++;
-    this.#patience = 0;
   }
 
   #isFull(): boolean {

@@ -341,7 +341,9 @@ export class Computer implements Guest, Saveable {
   #shortenSlice(instructions: number): void {
     const { state } = this.core;
     const budget = state.number("budget");
-    if (!this.#inStore || instructions >= budget) return;
+    if (!this.#inStore || instructions >= budget + state.number("reserve")) return;
+    state.setNumber("reserve", Math.max(instructions - budget, 0));
+    if (instructions >= budget) return;
     state.addNumber("instretTarget", instructions - budget);
     state.setNumber("budget", instructions);
   }

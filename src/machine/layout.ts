@@ -86,8 +86,10 @@ const fieldSpecs = {
   hartId: "i64",
   /** The count of retired instructions when the budget reaches zero: now, it is this less the budget. */
   instretTarget: "i64",
-  /** Instructions left in the slice. Kept in a local while code runs. */
+  /** Instructions left until the hart stands still. Kept in a local while code runs. */
   budget: "i32",
+  /** Instructions of the slice behind the budget: before them the hart stands still for a moment. */
+  reserve: "i32",
   /** Interrupt lines from devices, as bits of mip: changed atomically, by any thread. */
   lines: "i32",
   /** 0: time is the host's (import `time`); otherwise instructions per tick. */

@@ -58,7 +58,6 @@ export class Machine {
       const rings = this.#options.doorbell.rings;
       this.#obey();
       computer.takeArrivals();
-      processor.translator?.poll();
       if (computer.ended !== undefined) return computer.ended;
       const reason = processor.run(computer, computer.slice());
       if (reason === ExitReason.firmware) computer.firmwareCall();

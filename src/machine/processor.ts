@@ -20,6 +20,9 @@ export interface Guest {
   exit?(): boolean;
 }
 
+/** Slices are run piece by piece, so that translations are soon in their places: code that waits for its own is interpreted. */
+const PIECE = 100_000;
+
 export class Processor {
   readonly map: MemoryMap;
   readonly memory: WebAssembly.Memory;
@@ -58,19 +61,33 @@ export class Processor {
   run(guest: Guest, budget: number): number {
     const { state, hart, map } = this;
     this.#guest = guest;
-    state.addNumber("instretTarget", budget);
-    state.setNumber("budget", budget);
+    state.setNumber("reserve", budget);
     hart.exports.updateTimer(map.hart);
     const before = performance.now();
     const counted = this.#tiers.begin(state, this.instret);
-    let reason = hart.exports.run(map.hart);
-    while (reason === ExitReason.exit && guest.exit!()) reason = hart.exports.run(map.hart);
+    let reason: number;
+    do {
+      this.translator?.poll();
+      this.#draw();
+      reason = hart.exports.run(map.hart);
+      while (reason === ExitReason.exit && guest.exit!()) reason = hart.exports.run(map.hart);
+    } while (reason === ExitReason.slice && state.number("budget") + state.number("reserve") > 0);
     const seconds = (performance.now() - before) / 1000;
     state.addNumber("instretTarget", -state.number("budget"));
     state.setNumber("budget", 0);
+    state.setNumber("reserve", 0);
     this.#executingSeconds += seconds;
     this.#tiers.end(counted, state, this.instret, seconds);
     return reason;
+  }
+
+  /** Of the slice, what the hart may run until it stands still again. */
+  #draw(): void {
+    const { state } = this;
+    const drawn = Math.min(state.number("reserve"), PIECE - state.number("budget"));
+    state.addNumber("instretTarget", drawn);
+    state.setNumber("budget", state.number("budget") + drawn);
+    state.setNumber("reserve", state.number("reserve") - drawn);
   }
 
   /** To be called when privilege, satp, mstatus or the PMP's registers were set from here. */

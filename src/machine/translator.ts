@@ -1,6 +1,6 @@
 /** What the machine asks of whoever translates hot code: it runs beside the hart, and is called where the hart stands still. */
 export interface Translator {
-  /** Between two slices: takes the hart's requests, puts finished translations in their places. */
+  /** Between two pieces of a slice: takes the hart's requests, puts finished translations in their places. */
   poll(): void;
   /** The guest, or a device, is about to write `bytes` bytes at this host address, where translated code was. */
   codeWritten?(host: number, bytes: number): void;

@@ -89,7 +89,6 @@ export class HartMonitor {
   #runSlice(vm: VirtualMachine): void {
     const processor = this.#processor;
     this.#load(vm.core);
-    processor.translator?.poll();
     if (vm.ended === undefined) {
       const before = performance.now();
       const reason = processor.run(vm, vm.computer.slice());

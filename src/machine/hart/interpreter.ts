@@ -31,7 +31,10 @@ import type { Traps } from "./traps.ts";
 import type { VirtualMachineAccess } from "./virtual-machine-access.ts";
 
 /** Executions after which a place is asked to be compiled. */
-export const hotThreshold = 1000;
+export const hotThreshold = 2000;
+
+/** So many instructions later, at most, requests are taken. Others that come in the meantime are compiled with the first. */
+const requestPatience = 10_000;
 
 /** Depth of nested region calls. */
 export const nestingLimit = 160;
@@ -70,12 +73,18 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
   const { module, map } = program;
   const { traps, decoder } = parts;
 
-  /** (state, pc, host address): notes what the translator needs to know while the context is what it is. */
-  const requestCompile = module.function("requestCompile", ["i32", "i64", "i32"], [], (f) => {
-    const [state, pc] = [new State(f), f.parameter(1)];
+  /** (state, pc, host address, budget) → budget, cut: notes what the translator needs to know while the context is what it is. */
+  const requestCompile = module.function("requestCompile", ["i32", "i64", "i32", "i32"], ["i32"], (f) => {
+    const [state, pc, budget] = [new State(f), f.parameter(1), f.parameter(3)];
     const number = f.let(state.get("requests"));
-    f.if(i32.geU(number, request.count), () => f.return());
+    f.if(i32.geU(number, request.count), () => f.return(budget));
     state.set("requests", i32.add(number, 1));
+    const early = f.let(i32.sub(budget, requestPatience));
+    f.if(i32.gtS(early, 0), () => {
+      f.set(budget, requestPatience);
+      state.set("reserve", i32.add(state.get("reserve"), early));
+      state.set("instretTarget", i64.sub(state.get("instretTarget"), i64.extendI32S(early)));
+    });
     const slot = f.let(i32.add(i32.mul(number, request.size), map.requests));
     f.memoryFill(slot, 0, request.size);
     f.store("i32", slot, f.parameter(2), request.head);
@@ -105,6 +114,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       );
     }
     state.set("looking", 0);
+    f.push(budget);
   });
 
   /** (host address of an indirect jump, distance to its target): remembers the pair, for the translator. */
@@ -220,7 +230,12 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
                 );
                 const count = f.let(i32.add(i32.load(counter), 1));
                 f.store("i32", counter, count);
-                f.if(i32.eq(count, hotThreshold), () => f.call(requestCompile, [state.base, pcOfIp(), hostOfIp()]));
+                f.if(i32.geU(count, hotThreshold), () => {
+                  // From the start again: other places share the counter, and the request may come to nothing.
+                  f.store("i32", counter, 0);
+                  f.branchIf(again, i32.eq(i32.load16U(ip, entryByte.handler), handler.head));
+                  f.set(budget, call(requestCompile, state.base, pcOfIp(), hostOfIp(), budget));
+                });
                 f.branch(again);
               });
             });

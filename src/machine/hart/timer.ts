@@ -80,12 +80,13 @@ function shortenSlice(f: FunctionBuilder, state: State, left: Expr): void {
         ),
       ),
     );
-    f.if(i32.ltS(wanted, state.get("budget")), () => {
-      state.set(
-        "instretTarget",
-        i64.sub(state.get("instretTarget"), i64.extendI32S(i32.sub(state.get("budget"), wanted))),
-      );
-      state.set("budget", wanted);
+    f.if(i32.ltS(wanted, i32.add(state.get("budget"), state.get("reserve"))), () => {
+      const beyond = f.let(i32.sub(wanted, state.get("budget")));
+      state.set("reserve", select(i32.gtS(beyond, 0), beyond, 0));
+      f.if(i32.ltS(beyond, 0), () => {
+        state.set("instretTarget", i64.add(state.get("instretTarget"), i64.extendI32S(beyond)));
+        state.set("budget", wanted);
+      });
     });
   });
 }

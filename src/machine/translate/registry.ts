@@ -1,6 +1,6 @@
 /**
  * Keeps what is translated: takes the hart's requests, has them compiled elsewhere, puts the functions into the table, and takes them out
- * when their code is written to. Runs on the hart's thread, between slices.
+ * when their code is written to. Runs on the hart's thread, where the hart stands still.
  */
 import { counterCount, frame, frameFlags, heads, predecoded, request, type MemoryMap } from "../layout.ts";
 import type { HartInstance, HartState } from "../hart.ts";
@@ -47,20 +47,20 @@ const recordReserve = 64 << 10;
 /** Bytes of WebAssembly that are kept; machine code takes some ten times as much. */
 const moduleBytesLimit = 64 << 20;
 
-/** So many within some slices: the odd one costs less than a separate check would. The last is blamed, which is one that is often. */
+/** So many within some polls: the odd one costs less than a separate check would. The last is blamed, which is one that is often. */
 const straddleLimit = 200;
-const straddleSlices = 16;
+const straddlePolls = 160;
 
-/** A loop in which so many of some slices ended is hot: one that takes less of the time gains less than making it anew costs. */
-const hotSlices = 16;
-const hotWindow = 64;
+/** A loop in which the hart was at so many of some polls is hot: one that takes less of the time gains less than making it anew costs. */
+const hotPolls = 160;
+const hotWindow = 640;
 
 /**
- * A module costs something of its own, so that few regions wait for company: for so many instructions at most. A guest that mostly rests
- * would gain nothing from haste.
+ * A module costs something of its own, so that few regions wait for company: for so many instructions at most, which a busy guest executes in
+ * a millisecond. One that mostly rests would gain nothing from haste.
  */
 const batchMinimum = 16;
-const batchPatience = 6_000_000;
+const batchPatience = 250_000;
 const batchLimit = 64;
 
 export class TranslationRegistry implements Translator {
@@ -87,7 +87,7 @@ export class TranslationRegistry implements Translator {
   readonly #byHead = new Map<number, Installed>();
   readonly #byFrame = new Map<number, Set<Installed>>();
   readonly #freeSlots: number[] = [];
-  /** How many slices ended in a loop, by its region's head and its offset. */
+  /** At how many polls the hart was in a loop, by its region's head and its offset. */
   readonly #samples = new Map<string, number>();
   /** Heads of the regions that are being made anew. */
   readonly #remaking = new Set<number>();
@@ -114,7 +114,7 @@ export class TranslationRegistry implements Translator {
     this.#nextRecord = map.regions;
   }
 
-  /** To be called between slices. */
+  /** To be called where the hart stands still. What is asked for while a batch is compiled makes the next one. */
   poll(): void {
     const count = this.#state.number("requests");
     const now = this.#state.counter("instretTarget");
@@ -130,7 +130,7 @@ export class TranslationRegistry implements Translator {
       this.#inFlight--;
       this.#install(batch);
     }
-    if (this.#waiting.length === 0 || this.#inFlight >= 2) return;
+    if (this.#waiting.length === 0 || this.#inFlight > 0) return;
     // The count is the guest's: with another guest, it jumps.
     if (this.#waiting.length < batchMinimum && Math.abs(now - this.#waitingSince) < this.#patience) return;
     this.#port.post(this.#waiting.splice(0, batchLimit));
@@ -162,7 +162,7 @@ export class TranslationRegistry implements Translator {
   /** A region in which a shared check straddles two pages, time and again, is made anew without that. */
   #separate(): void {
     const straddles = this.#state.number("straddles");
-    if (this.#polls++ % straddleSlices === 0 || straddles >= straddleLimit) this.#state.setNumber("straddles", 0);
+    if (this.#polls++ % straddlePolls === 0 || straddles >= straddleLimit) this.#state.setNumber("straddles", 0);
     if (straddles < straddleLimit) return;
     const region = this.#byHead.get(this.#state.number("straddlingHead"));
     if (region === undefined) return;
@@ -170,7 +170,7 @@ export class TranslationRegistry implements Translator {
     this.#remake({ ...region.request, separateChecks: [...separateChecks, this.#state.number("straddlingOffset") | 0] });
   }
 
-  /** A region is made anew with a loop unrolled in which many slices ended. */
+  /** A region is made anew with a loop unrolled in which the hart often is. */
   #sample(): void {
     if (this.#polls % hotWindow === 0) this.#samples.clear();
     const head = this.#state.number("hotHead");
@@ -180,7 +180,7 @@ export class TranslationRegistry implements Translator {
     const loop = `${head} ${offset}`;
     const samples = (this.#samples.get(loop) ?? 0) + 1;
     this.#samples.set(loop, samples);
-    if (samples !== hotSlices) return;
+    if (samples !== hotPolls) return;
     const region = this.#byHead.get(head);
     if (region === undefined) return;
     const { hotLoops = [] } = region.request;

@@ -24,7 +24,8 @@ export const HELP = `Usage: npm run bench [-- OPTIONS] [FILTER…]
 
 Measures Hostelry against QEMU: the same kernel, the same programs. Without filters all is measured (about a quarter of an
 hour) and recorded in bench/results and bench/RESULTS.md. A FILTER is part of the name of a program or a group (integer,
-floating-point, memory, system, real), or one of boot, idle, crossings.
+floating-point, memory, system, real), or one of boot, idle, crossings; or monitor, alone: what many VMs on
+one machine cost.
 
   --only NAMES       filters, separated by commas
   --runs N           rounds; results are medians over them (3)
@@ -44,6 +45,7 @@ Examples:
   npm run bench -- integer                       one group
   npm run bench -- --quick --only sha256,getppid a quick look at two programs
   npm run bench -- --ours qemu sort              QEMU against itself: the noise of this machine
+  npm run bench -- --ours vm --against hostelry  a VM against the bare machine
 `;
 
 /** Throws HostelryError `bad-usage`. Returns null if help is asked for. */

@@ -13,6 +13,7 @@ import { GuestFailure, Machine } from "./machine.ts";
 import { type GuestFiles, type MachineKind, findMachine } from "./machines.ts";
 import { type BootPlan, measureBoots, measureIdle } from "./measure-boot.ts";
 import { type Crossings, measureCrossings } from "./measure-crossings.ts";
+import { measureMonitor, renderMonitor } from "./measure-monitor.ts";
 import { type Role, measurePrograms } from "./measure-programs.ts";
 import { HELP, type Options, parseOptions } from "./options.ts";
 import { GROUPS, selectPrograms } from "./programs.ts";
@@ -32,6 +33,7 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
+  if (options.filters.includes("monitor")) return monitor(options);
   const record = await measure(options);
   process.stdout.write(options.json ? `${JSON.stringify(record, null, 1)}\n` : renderText(record));
   keep(record, options);
@@ -76,6 +78,22 @@ async function measure(options: Options): Promise<BenchmarkRecord> {
     idle,
     ...crossings,
   };
+}
+
+/** On its own, since its reference is the machine without a monitor and not another. */
+async function monitor(options: Options): Promise<number> {
+  const binaries = buildPrograms(options.march);
+  const images = findImages({ ...options, packages: false });
+  const initramfs = buildPath("initramfs");
+  writeInitramfs(initramfs, images.programs.initrd, binaries);
+  const results = await measureMonitor({
+    shell: { ...images.shell, memory: options.memory },
+    driver: { ...images.programs, initrd: initramfs, memory: options.memory },
+    rounds: options.rounds,
+    progress,
+  });
+  process.stdout.write(options.json ? `${JSON.stringify(results, null, 1)}\n` : renderMonitor(results));
+  return 0;
 }
 
 async function crossingsOf(kind: MachineKind, shell: GuestFiles, driver: GuestFiles): Promise<{ crossings: Crossings[]; crossingsFailure: string | null }> {

@@ -1,0 +1,174 @@
+/** What many machines on one cost: `npm run bench -- monitor`. The targets are of the machine with its monitor; the bare machine's are in the other groups. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { EXIT, TestMonitor } from "../test/kit/monitor.ts";
+import type { GuestFiles } from "./machines.ts";
+import { median } from "./statistics.ts";
+import { withVms, type BenchVm } from "./vms.ts";
+
+export interface MonitorResult {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly target: string;
+  readonly reached: boolean;
+  readonly detail: string;
+}
+
+export interface MonitorPlan {
+  /** The default image, and the one with the driver. */
+  readonly shell: GuestFiles;
+  readonly driver: GuestFiles;
+  readonly rounds: number;
+  readonly progress: (line: string) => void;
+}
+
+/** Work of about a second, without system calls. */
+const WORK = "/bench/coremix 3500";
+/** A sixteenth of what all do together. */
+const SHARED_WORK = "/bench/coremix 7000";
+const ENDLESS = "/bench/coremix 100000000";
+const FORK_BOMB = "sh -c bomb(){bomb|bomb&};bomb";
+
+export async function measureMonitor(plan: MonitorPlan): Promise<MonitorResult[]> {
+  const results: MonitorResult[] = [];
+  for (const measure of [hypercall, exitsOfBoot, onePerHart, sixteen, shares, forkBomb, idle]) {
+    plan.progress(`monitor: ${measure.name}`);
+    results.push(await measure(plan));
+  }
+  return results;
+}
+
+/** A million of them: the median of batches, since one alone is below the resolution of any clock here. */
+async function hypercall(): Promise<MonitorResult> {
+  const batch = 20_000;
+  const monitor = new TestMonitor({ translate: true });
+  const guest = monitor.create(`
+    li   s0, ${1_000_000 + batch}
+    again:
+    li   a7, 0x10
+    li   a6, 0
+    ecall
+    addi s0, s0, -1
+    bnez s0, again
+    li   a0, 0
+    ${EXIT}`, { clock: "host" });
+  monitor.start(guest);
+  const samples: number[] = [];
+  let [calls, at] = [0, performance.now()];
+  const counted = (): number => guest.vm.exits.counts()["hypercall"];
+  monitor.run(() => {
+    const [now, count] = [performance.now(), counted()];
+    if (count - calls >= batch) {
+      samples.push(((now - at) * 1000) / (count - calls));
+      [calls, at] = [count, now];
+    }
+    guest.vm.computer.longestSlice = 6 * batch;
+    return guest.end() !== undefined;
+  }, 60_000);
+  const value = median(samples);
+  return { name: "null hypercall through the handler in TypeScript", value, unit: "µs", target: "≤ 0.5", reached: value <= 0.5, detail: `median of ${samples.length} batches, ${calls} calls` };
+}
+
+async function exitsOfBoot({ shell }: MonitorPlan): Promise<MonitorResult> {
+  return withVms(shell, { harts: 1, vms: 1, memory: shell.memory, driver: false }, async ([vm]) => {
+    const { exits, instructions, guestSeconds, monitorSeconds } = await vm!.stats();
+    const { slice, wait, ...causes } = exits;
+    const all = Object.values(causes).reduce((sum, count) => sum + count, 0);
+    const listed = Object.entries({ ...causes, wait, slice }).map(([cause, count]) => `${cause} ${count}`).join(", ");
+    return {
+      name: "exits of a boot to the shell", value: (all / instructions) * 1e6, unit: "per million instructions", target: "", reached: true,
+      detail: `${listed}; ${guestSeconds.toFixed(2)} s in the guest, ${monitorSeconds.toFixed(2)} s in the monitor`,
+    };
+  });
+}
+
+async function onePerHart({ driver, rounds }: MonitorPlan): Promise<MonitorResult> {
+  return withVms(driver, { harts: 2, vms: 2 }, async (vms) => {
+    for (const vm of vms) await vm.run(WORK);
+    const ratios: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      for (const vm of vms) {
+        const alone = await vm.run(WORK);
+        const together = await Promise.all(vms.map((other) => other.run(WORK)));
+        ratios.push(alone / together[vms.indexOf(vm)]!);
+      }
+    }
+    const value = median(ratios);
+    return { name: "two VMs on two harts, each against itself alone", value, unit: "of its speed", target: "≥ 0.95", reached: value >= 0.95, detail: ratios.map((ratio) => ratio.toFixed(2)).join(" ") };
+  });
+}
+
+/** The same work in all: a sixteenth in each of sixteen, or half in each of two. */
+async function sixteen({ driver, rounds }: MonitorPlan): Promise<MonitorResult> {
+  const seconds = async (vms: readonly BenchVm[], command: string, times: number): Promise<number> => {
+    const before = performance.now();
+    await Promise.all(vms.map(async (vm) => {
+      for (let i = 0; i < times; i++) await vm.run(command);
+    }));
+    return (performance.now() - before) / 1000;
+  };
+  const [few, many] = [[] as number[], [] as number[]];
+  for (let round = 0; round < rounds; round++) {
+    few.push(await withVms(driver, { harts: 2, vms: 2 }, async (vms) => {
+      await seconds(vms, WORK, 1);
+      return seconds(vms, SHARED_WORK, 8);
+    }));
+    many.push(await withVms(driver, { harts: 2, vms: 16 }, async (vms) => {
+      await seconds(vms, WORK, 1);
+      return seconds(vms, SHARED_WORK, 1);
+    }));
+  }
+  const value = median(few) / median(many);
+  return { name: "sixteen busy VMs on two harts, their throughput against that of two", value, unit: "of it", target: "≥ 0.92", reached: value >= 0.92, detail: `${median(many).toFixed(2)} s against ${median(few).toFixed(2)} s` };
+}
+
+async function shares({ driver }: MonitorPlan): Promise<MonitorResult> {
+  const wanted = [1, 2, 4];
+  return withVms(driver, { harts: 1, vms: 3, shares: wanted }, async (vms) => {
+    for (const vm of vms) vm.start(ENDLESS);
+    await sleep(3000);
+    const used = async (): Promise<number[]> => Promise.all(vms.map(async (vm) => {
+      const { guestSeconds, monitorSeconds } = await vm.stats();
+      return guestSeconds + monitorSeconds;
+    }));
+    const before = await used();
+    await sleep(10_000);
+    const after = await used();
+    const times = after.map((time, i) => time - before[i]!);
+    const total = times.reduce((sum, time) => sum + time, 0);
+    const errors = times.map((time, i) => Math.abs(time / total / (wanted[i]! / 7) - 1));
+    const value = Math.max(...errors) * 100;
+    return { name: "shares 1:2:4 on one hart over 10 s, the largest deviation", value, unit: "%", target: "≤ 3", reached: value <= 3, detail: times.map((time) => `${time.toFixed(2)} s`).join(" ") };
+  });
+}
+
+async function forkBomb({ driver }: MonitorPlan): Promise<MonitorResult> {
+  return withVms(driver, { harts: 1, vms: 2 }, async ([victim, bomber]) => {
+    await victim!.run(WORK);
+    const alone = await victim!.run(SHARED_WORK);
+    bomber!.start(FORK_BOMB);
+    await sleep(3000);
+    const attacked = await victim!.run(SHARED_WORK);
+    // Half of the hart is its share.
+    const value = (attacked / (2 * alone) - 1) * 100;
+    return { name: "a fork bomb in another VM, beyond its share", value, unit: "%", target: "≤ 5", reached: value <= 5, detail: `${attacked.toFixed(2)} s against ${alone.toFixed(2)} s alone` };
+  });
+}
+
+async function idle({ shell }: MonitorPlan): Promise<MonitorResult> {
+  return withVms(shell, { harts: 1, vms: 1, memory: shell.memory, driver: false }, async () => {
+    await sleep(8000);
+    const before = process.cpuUsage();
+    await sleep(10_000);
+    const { user, system } = process.cpuUsage(before);
+    const value = (user + system) / 1e5;
+    return { name: "an idle VM's host CPU", value, unit: "%", target: "≤ 0.5", reached: value <= 0.5, detail: "ten seconds at the prompt, after eight" };
+  });
+}
+
+export function renderMonitor(results: readonly MonitorResult[]): string {
+  return results.map(({ name, value, unit, target, reached, detail }) => {
+    const verdict = target === "" ? "" : ` (${target}: ${reached ? "reached" : "not reached"})`;
+    return `${name}: ${value.toPrecision(3)} ${unit}${verdict}\n    ${detail}\n`;
+  }).join("");
+}

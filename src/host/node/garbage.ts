@@ -2,16 +2,21 @@
 import { getHeapStatistics } from "node:v8";
 
 export class GarbageCollector {
-  /** Bytes in use behind the last collection. */
-  #kept = 0;
+  /** Bytes in use behind the last collection, and what V8 held behind the last one at rest. */
+  #used = 0;
+  #held = 0;
 
   /**
-   * Collects garbage if the heap has grown by so many bytes. `rest`: gives all that is free back to the system, and drops V8's baseline code, of
-   * all threads. Without V8's `--expose-gc` (see bin/load.js), V8 is left alone.
+   * Collects garbage if so many bytes have come into use since. `rest`: if V8 holds so many more, gives back to the system what is free; this also drops
+   * V8's baseline code, of all threads. Without V8's `--expose-gc` (see bin/load.js), V8 is left alone.
    */
   collect(limit: number, when: "work" | "rest"): void {
-    if (getHeapStatistics().used_heap_size < this.#kept + limit) return;
+    const before = getHeapStatistics();
+    const grown = when === "rest" ? before.total_physical_size - this.#held : before.used_heap_size - this.#used;
+    if (grown < limit) return;
     globalThis.gc?.({ type: "major", flavor: when === "rest" ? "last-resort" : "regular" });
-    this.#kept = getHeapStatistics().used_heap_size;
+    const after = getHeapStatistics();
+    this.#used = after.used_heap_size;
+    if (when === "rest") this.#held = after.total_physical_size;
   }
 }

@@ -22,6 +22,16 @@ test("the counts may wrap around 32 bits", () => {
   assert.deepEqual([...ring.shift()], [1, 2, 3, 4, 5]);
 });
 
+test("nobody waits for a ring that has ended", async () => {
+  const ring = ByteRing.create(8);
+  const waiting = ring.waitForBytes();
+  ring.end();
+  await waiting;
+  ring.push(new Uint8Array(8));
+  await ring.roomAgain();
+  assert.ok(ring.ended);
+});
+
 test("another thread's bytes all arrive, though both sides have to wait", async () => {
   const ring = ByteRing.create(64);
   const source = `

@@ -4,11 +4,13 @@
  *
  *     word 0  bytes pushed so far, modulo 2^32: only the producer writes it
  *     word 1  bytes shifted so far: only the consumer writes it
- *     byte 8  the bytes, at their count modulo the capacity
+ *     word 2  1 once it has ended
+ *     byte 12 the bytes, at their count modulo the capacity
  */
 const PUSHED = 0;
 const SHIFTED = 1;
-const HEADER = 8;
+const ENDED = 2;
+const HEADER = 12;
 
 export class ByteRing {
   readonly buffer: SharedArrayBuffer;
@@ -25,7 +27,7 @@ export class ByteRing {
   constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
     this.capacity = buffer.byteLength - HEADER;
-    this.#words = new Int32Array(buffer, 0, 2);
+    this.#words = new Int32Array(buffer, 0, 3);
     this.#bytes = new Uint8Array(buffer, HEADER);
   }
 
@@ -66,6 +68,16 @@ export class ByteRing {
     return bytes;
   }
 
+  /** Either side: it is of no more use, and nobody is to wait for the other. */
+  end(): void {
+    Atomics.store(this.#words, ENDED, 1);
+    for (const word of [PUSHED, SHIFTED]) Atomics.notify(this.#words, word);
+  }
+
+  get ended(): boolean {
+    return Atomics.load(this.#words, ENDED) === 1;
+  }
+
   /** The producer waits, blocking its thread, until there is room. */
   waitForRoom(): void {
     for (;;) {
@@ -75,12 +87,12 @@ export class ByteRing {
     }
   }
 
-  /** The consumer waits, its thread going on, until there are bytes. */
+  /** The consumer waits, its thread going on, until there are bytes, or it has ended. */
   async waitForBytes(): Promise<void> {
     await this.#changed(PUSHED, () => this.length > 0);
   }
 
-  /** The producer waits, its thread going on, until there is room. */
+  /** The producer waits, its thread going on, until there is room, or it has ended. */
   async roomAgain(): Promise<void> {
     await this.#changed(SHIFTED, () => this.free > 0);
   }
@@ -88,7 +100,7 @@ export class ByteRing {
   async #changed(word: number, done: () => boolean): Promise<void> {
     for (;;) {
       const seen = Atomics.load(this.#words, word);
-      if (done()) return;
+      if (done() || this.ended) return;
       await Atomics.waitAsync(this.#words, word, seen).value;
     }
   }

@@ -68,14 +68,14 @@ describe("the initramfs", () => {
         modules: await collectModules(["crc16"], MODULES, BUILTIN),
         busybox: packageFile("busybox", [{ path: "./usr/bin/busybox", mode: 0o755, content: BUSYBOX }]),
         packages: [packageFile("coreutils", [{ path: "./bin/cat", mode: 0o755, content: "real cat" }, { path: "./usr/share/man/man1/cat.1.gz", content: "x" }])],
-        overlay: new Map([["init", encodeText("#!/bin/sh\n")], ["etc/passwd", encodeText("root::0:0::/:/bin/sh\n")]]),
+        overlay: new Map([["init", encodeText("#!/bin/sh\n")], ["usr/lib/agent", encodeText("\x7fELF…")], ["etc/passwd", encodeText("root::0:0::/:/bin/sh\n")]]),
       }),
     );
     const has = (name: string, mode: number): boolean => new RegExp(`070701[0-9a-f]{8}${mode.toString(16).padStart(8, "0")}[0-9a-f]{88}${name}\0`).test(archive);
     assert.ok(has("usr/bin/cat", 0o100755) && archive.includes("real cat"), "the package's own cat");
     assert.ok(has("usr/bin/sh", 0o120777) && has("usr/sbin/halt", 0o120777), "links to busybox");
     assert.ok(!archive.includes("linuxrc\0/") && !archive.includes("man1"), "nothing superfluous");
-    assert.ok(has("init", 0o100755) && has("etc/passwd", 0o100644), "our own files, scripts executable");
+    assert.ok(has("init", 0o100755) && has("usr/lib/agent", 0o100755) && has("etc/passwd", 0o100644), "our own files, scripts and programs executable");
     assert.ok(has("usr/lib/modules/6.12/kernel/lib/crc16.ko", 0o100644) && has("usr/lib/modules/6.12/modules.dep", 0o100644), "modules");
     assert.ok(has("dev/console", 0o020600) && has("tmp", 0o041777) && has("bin", 0o120777), "the skeleton");
   });

@@ -49,7 +49,7 @@ export interface InitramfsParts {
   readonly modules: readonly KernelModule[];
   readonly busybox: PackageFile;
   readonly packages: readonly PackageFile[];
-  /** Our own files, by path: scripts are recognised by their first line and made executable. */
+  /** Our own files, by path: scripts and programs are recognised by how they begin, and made executable. */
   readonly overlay: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -64,7 +64,7 @@ export async function buildInitramfs(parts: InitramfsParts): Promise<Uint8Array>
   }
   await linkApplets(rootfs, parts.busybox);
   addModules(rootfs, parts.release, parts.modules);
-  for (const [path, bytes] of parts.overlay) rootfs.addFile(path, bytes, isScript(bytes) ? 0o755 : 0o644);
+  for (const [path, bytes] of parts.overlay) rootfs.addFile(path, bytes, isProgram(bytes) ? 0o755 : 0o644);
   const pieces = [...writeCpio(rootfs.entries())];
   return concatenate(pieces, pieces.reduce((total, piece) => total + piece.length, 0));
 }
@@ -105,6 +105,6 @@ function isDocumentation(path: string): boolean {
   return /^usr\/share\/(man|info|lintian|locale|doc(?!.*\/copyright$))\//.test(path);
 }
 
-function isScript(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x23 && bytes[1] === 0x21;
+function isProgram(bytes: Uint8Array): boolean {
+  return ["#!", "\x7fELF"].some((start) => decodeText(bytes.subarray(0, start.length)) === start);
 }

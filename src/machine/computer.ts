@@ -8,7 +8,7 @@ import type { Clock, DmaMemory, InterruptLine } from "./bus.ts";
 import type { Core } from "./core.ts";
 import { interrupt } from "./csr-bits.ts";
 import { DeviceBus } from "./device-bus.ts";
-import { Inputs, type Arrival, type Outside } from "./inputs.ts";
+import { Inputs, type Arrival, type Outside, type Way } from "./inputs.ts";
 import type { Guest } from "./processor.ts";
 import { Timers, type Timer } from "./timers.ts";
 
@@ -31,8 +31,8 @@ export interface Surroundings {
   /** The hart executed ECALL in S-mode, and the built-in firmware is to answer: x10 to x17 hold its arguments, pc is the ECALL's. */
   firmwareCall(): void;
   arrived(input: Arrival): void;
-  /** Whether the last arrival has been taken wholly, so that the next may come. */
-  ready(): boolean;
+  /** Whether the last arrival by this way has been taken wholly, so that the next may come. */
+  ready(way: Way): boolean;
   /** The hart stands still for a moment: what has gathered for the outside can go there. */
   sliceEnded(): void;
 }
@@ -76,6 +76,7 @@ export class Computer implements Guest, Saveable {
   /** The longest that the hart runs without a look at what has come, in instructions. */
   longestSlice = USUAL_SLICE;
   #surroundings: Surroundings | undefined;
+  readonly #ready = (way: Way): boolean => this.#surroundings!.ready(way);
   /** mtime less the clock's ticks. */
   #mtimeOffset = 0;
   /** Of each hart: mtimecmp, in ticks of mtime. */
@@ -190,11 +191,7 @@ export class Computer implements Guest, Saveable {
 
   /** Takes what has arrived. */
   takeArrivals(): void {
-    while (this.#surroundings!.ready()) {
-      const input = this.inputs.arrival();
-      if (input === undefined) break;
-      this.#surroundings!.arrived(input);
-    }
+    for (let input; (input = this.inputs.arrival(this.#ready)) !== undefined; ) this.#surroundings!.arrived(input);
   }
 
   /** How many instructions the hart may run now, `most` at most. */

@@ -1,12 +1,16 @@
 /**
- * The one gate for all that is not deterministic: the host's time, entropy, the console. What passes is stamped with the count of
+ * The one gate for all that is not deterministic: the host's time, entropy, what is typed or sent. What passes is stamped with the count of
  * retired instructions, so that recording it is recording the run: given the same inputs again, the machine does the same again.
  */
 import { HostelryError } from "#base/errors.ts";
 
+/** Ways in for bytes: each takes the next when it has taken the last wholly. */
+export type Way = "console" | "agent";
+
 /** Comes when it pleases. The machine takes it between slices. */
 export type Arrival =
   | { readonly kind: "console"; readonly bytes: Uint8Array }
+  | { readonly kind: "agent"; readonly bytes: Uint8Array }
   | { readonly kind: "resize"; readonly columns: number; readonly rows: number };
 
 /** The answer to a question that the machine asked. */
@@ -30,8 +34,8 @@ export interface Outside {
   ticks(): number;
   realTime(): bigint;
   entropy(length: number): Uint8Array;
-  /** The next input that has arrived by now, if any. */
-  arrival(instret: number): Arrival | undefined;
+  /** The next input that has arrived by now and can be taken, if any. */
+  arrival(instret: number, ready: (way: Way) => boolean): Arrival | undefined;
   /** The machine stands still, at its owner's wish, and the time that passes is not to be the guest's. */
   pause?(): void;
   resume?(): void;
@@ -67,8 +71,8 @@ export class Inputs {
     bytes.set(drawn);
   }
 
-  arrival(): Arrival | undefined {
-    const input = this.#outside.arrival(this.#instret());
+  arrival(ready: (way: Way) => boolean): Arrival | undefined {
+    const input = this.#outside.arrival(this.#instret(), ready);
     if (input !== undefined) this.#record(input);
     return input;
   }
@@ -109,7 +113,7 @@ export class Recording implements Outside {
   arrival(instret: number): Arrival | undefined {
     const next = this.#inputs[this.#next];
     if (next === undefined || next.instret !== instret) return undefined;
-    if (next.input.kind !== "console" && next.input.kind !== "resize") return undefined;
+    if (!isArrival(next.input)) return undefined;
     this.#next++;
     return next.input;
   }
@@ -128,4 +132,8 @@ export class Recording implements Outside {
       `The replay left the recorded run: it asks for ${wanted}, the recording has ${recorded}. Replay with the version and the image of the recording.`,
     );
   }
+}
+
+function isArrival(input: Input): input is Arrival {
+  return input.kind === "console" || input.kind === "agent" || input.kind === "resize";
 }

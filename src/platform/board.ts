@@ -19,8 +19,9 @@ import type { Kernel } from "#images/kernel.ts";
 import { layOut, type BootLayout } from "#images/layout.ts";
 import type { DevicePlace, MmioDevice } from "#machine/bus.ts";
 import { envcfg, interrupt } from "#machine/csr-bits.ts";
-import type { Arrival } from "#machine/inputs.ts";
+import type { Arrival, Way } from "#machine/inputs.ts";
 import { USUAL_SLICE, type Computer, type MachineEnd, type Surroundings } from "#machine/computer.ts";
+import { AgentPort, type AgentBackend } from "./agent-port.ts";
 import { BootRom } from "./boot-rom.ts";
 import { Console } from "./console.ts";
 import { describeBoard, hartPhandle, phandle, type Described } from "./device-tree.ts";
@@ -35,6 +36,8 @@ export interface BoardOptions {
   /** The guest's console output; the bytes are the callee's. It may block. */
   readonly output: (bytes: Uint8Array) => void;
   readonly terminal: { readonly columns: number; readonly rows: number };
+  /** Who talks to the agent in the guest: without it, the guest has no port for one. */
+  readonly agent?: AgentBackend;
   /** What the guest, or a device's back end, did wrong, as one line for the user. */
   readonly warn: (message: string) => void;
 }
@@ -68,6 +71,7 @@ export class Board implements Surroundings, Saveable {
   readonly #warn: (message: string) => void;
   readonly #test: Syscon;
   readonly #virtioConsole: VirtioConsole;
+  readonly #agent: AgentPort | undefined;
   readonly #devices: readonly Described[];
   /** Of the program that was booted: what it names `tohost` and so on. */
   #symbols: ReadonlyMap<string, number> = new Map();
@@ -102,14 +106,17 @@ export class Board implements Surroundings, Saveable {
       write: (bytes) => console.output("uart", bytes),
       ready: () => console.deliver(),
     });
+    const agent = options.agent === undefined ? undefined : new AgentPort(options.agent);
     const virtioConsole = new VirtioConsole({
       write: (bytes) => {
         console.output("virtio", bytes);
         return true;
       },
       ready: () => console.deliver(),
-    }, options.terminal.columns, options.terminal.rows);
+    }, { ...options.terminal, ...(agent === undefined ? {} : { port: agent }) });
     this.#virtioConsole = virtioConsole;
+    agent?.connect((bytes) => virtioConsole.receiveNamed(bytes));
+    this.#agent = agent;
     console.connect("uart", (bytes) => uart.receive(bytes));
     console.connect("virtio", (bytes) => virtioConsole.receive(bytes));
 
@@ -167,11 +174,12 @@ export class Board implements Surroundings, Saveable {
 
   arrived(input: Arrival): void {
     if (input.kind === "console") this.#console.input(input.bytes);
+    else if (input.kind === "agent") this.#agent?.input(input.bytes);
     else this.#virtioConsole.resize(input.columns, input.rows);
   }
 
-  ready(): boolean {
-    return this.#console.ready;
+  ready(way: Way): boolean {
+    return way === "console" ? this.#console.ready : this.#agent?.taken ?? false;
   }
 
   sliceEnded(): void {
@@ -181,7 +189,7 @@ export class Board implements Surroundings, Saveable {
 
   /** The devices and the console; not the computer's own. To be taken between slices. */
   save(): SavedState {
-    return { kind: "board", version: 1, devices: this.#devices.map(({ device }) => device.save()), console: this.#console.save() };
+    return { kind: "board", version: 1, devices: this.#devices.map(({ device }) => device.save()), console: this.#console.save(), agent: this.#agent?.save() ?? null };
   }
 
   /** Of a board with the same devices. */
@@ -190,6 +198,7 @@ export class Board implements Surroundings, Saveable {
     const devices = from.list("devices", this.#devices.length);
     this.#devices.forEach(({ device }, index) => device.restore(devices[index]));
     this.#console.restore(from.raw("console"));
+    this.#agent?.restore(from.raw("agent"));
     this.#booted = true;
   }
 

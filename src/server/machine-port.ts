@@ -1,14 +1,15 @@
 /** What the server asks of a machine: what `Harts` is, or in tests a stand-in. */
+import type { AgentChannel } from "#host/node/agent-channel.ts";
 import type { VmConfig } from "#host/node/hart-messages.ts";
 import type { Harts, Vm, VmListener } from "#host/node/harts.ts";
 import type { BootFiles } from "#platform/board.ts";
 import type { Agent } from "./agent.ts";
 
 export interface MachinePort extends Pick<Harts, "frames" | "close"> {
-  create(config: VmConfig, files: BootFiles, listener: VmListener): VmPort;
+  create(config: VmConfig, files: BootFiles, listener: VmListener, agent: AgentChannel): VmPort;
 }
 
 export interface VmPort extends Pick<Vm, "output" | "result" | "write" | "resize" | "pause" | "resume" | "stop" | "set" | "stats" | "trace"> {
   /** Within its guest, if it has one. */
-  readonly agent?: Agent;
+  readonly agent?: Agent | undefined;
 }

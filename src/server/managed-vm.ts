@@ -2,6 +2,7 @@
 import { describeEnd } from "#api/describe-end.ts";
 import type { StreamPort } from "#api/stream.ts";
 import { HostelryError } from "#base/errors.ts";
+import { AgentChannel } from "#host/node/agent-channel.ts";
 import {
   definitionDefaults, type Changes, type Settings, type Trace, type VmDefinition, type VmDescription, type VmEnd, type VmState, type VmStats,
 } from "#monitor/action.ts";
@@ -183,7 +184,7 @@ export class ManagedVm {
         this.#console.note({ kind: "rebooted" });
       },
       warning: (message) => log.line(message),
-    });
+    }, new AgentChannel());
     this.#vm = vm;
     this.#gone = this.#follow(vm);
     await Promise.race([started.promise, vm.result]);

@@ -1,73 +1,107 @@
 import { HostelryError } from "#base/errors.ts";
 import { StateReader, type SavedState } from "#base/saved-state.ts";
-import { ByteQueue } from "../byte-queue.ts";
-import { gather, readableViews, slice, totalLength, writableViews } from "../dma.ts";
+import { ConsoleControl } from "./console-control.ts";
+import { ConsolePort, type ConsoleBackend } from "./console-port.ts";
 import type { VirtioDevice, VirtioHost } from "./device.ts";
 
-/* The console device with its one port: virtio 1.2, section 5.3. */
-const Feature = { size: 0, emergencyWrite: 2 } as const;
-const RECEIVE = 0;
-const TRANSMIT = 1;
+/*
+ * The console device: virtio 1.2, section 5.3. Port 0 is a console. If programs of guest and host are to talk to each other too, there
+ * is a port 1, which has a name, and there are queues to agree on ports. Section 5.3.2:
+ *
+ *     queues 0, 1   port 0: receive, transmit
+ *     queues 2, 3   control: receive, transmit      ┐ with MULTIPORT
+ *     queues 4, 5   port 1: receive, transmit       ┘
+ */
+const Feature = { size: 0, multiport: 1, emergencyWrite: 2 } as const;
+const CONSOLE = { receive: 0, transmit: 1 };
+const CONTROL = { receive: 2, transmit: 3 };
+const NAMED = { receive: 4, transmit: 5 };
+const QUEUE_SIZE = 64;
 
 /** struct virtio_console_config: cols u16 │ rows u16 │ max_nr_ports u32 │ emerg_wr u32. */
-const Config = { columns: 0, rows: 2, emergencyWrite: 8, size: 12 } as const;
+const Config = { columns: 0, rows: 2, maxPorts: 4, emergencyWrite: 8, size: 12 } as const;
 
-/** Input that waits for the driver's buffers; beyond it, input waits at its source. */
-const INPUT_SIZE = 64 * 1024;
+/** The host's side of the port that has a name. */
+export interface NamedPort extends ConsoleBackend {
+  readonly name: string;
+  /** A program in the guest has opened the port, or closed it. While it is closed, input for it is dropped. */
+  opened(open: boolean): void;
+}
 
-/** The longest output in one buffer. Linux sends no more than 32 KiB; a hostile driver must not fill our memory. */
-const MAX_OUTPUT = 1024 * 1024;
-
-export interface ConsoleBackend {
-  /** Output of the guest; the bytes are the back end's to keep. After false, no more comes until `VirtioConsole.resume()`. */
-  write(bytes: Uint8Array): boolean;
-  /** After `receive` refused some bytes: there is room again. */
-  ready?(): void;
+export interface ConsoleOptions {
+  readonly columns?: number;
+  readonly rows?: number;
+  readonly port?: NamedPort;
 }
 
 export class VirtioConsole implements VirtioDevice {
   readonly deviceId = 3;
-  readonly features = [Feature.size, Feature.emergencyWrite];
-  readonly queueSizes = [64, 64];
+  readonly features: readonly number[];
+  readonly queueSizes: readonly number[];
   readonly config = new Uint8Array(Config.size);
   readonly #backend: ConsoleBackend;
-  readonly #input = new ByteQueue(INPUT_SIZE);
+  readonly #console: ConsolePort;
+  readonly #named: { readonly port: ConsolePort; readonly backend: NamedPort; readonly control: ConsoleControl } | undefined;
+  /** What to do when the driver has notified a queue. */
+  readonly #notified: readonly (() => void)[];
   #host!: VirtioHost;
-  #refused = false;
-  #held = false;
+  /** Whether a program in the guest has opened port 1. */
+  #open = false;
 
-  constructor(backend: ConsoleBackend, columns = 80, rows = 24) {
+  constructor(backend: ConsoleBackend, { columns = 80, rows = 24, port }: ConsoleOptions = {}) {
     this.#backend = backend;
+    const console = new ConsolePort(backend, CONSOLE);
+    this.#console = console;
     this.#setSize(columns, rows);
+    const notified = [() => console.fillBuffers(), () => console.transmit()];
+    if (port === undefined) {
+      this.features = [Feature.size, Feature.emergencyWrite];
+    } else {
+      this.features = Object.values(Feature);
+      this.#view.setUint32(Config.maxPorts, 2, true);
+      const named = new ConsolePort(port, NAMED);
+      const control = new ConsoleControl([{}, { name: port.name }], CONTROL, {
+        size: () => ({ columns: this.#view.getUint16(Config.columns, true), rows: this.#view.getUint16(Config.rows, true) }),
+        opened: (index, open) => void (index === 1 && this.#setOpen(open)),
+      });
+      this.#named = { port: named, backend: port, control };
+      notified.push(() => control.send(), () => control.take(), () => named.fillBuffers(), () => named.transmit());
+    }
+    this.queueSizes = notified.map(() => QUEUE_SIZE);
+    this.#notified = notified;
   }
 
-  /** Bytes for the guest. Returns how many were taken; after fewer than all, `ready` says when there is room. */
+  /** Bytes for the console. Returns how many were taken; after fewer than all, `ready` says when there is room. */
   receive(bytes: Uint8Array): number {
-    const taken = this.#input.push(bytes);
-    if (taken < bytes.length) this.#refused = true;
-    this.#host.run(() => this.#fillBuffers());
-    return taken;
+    return this.#console.receive(bytes);
   }
 
-  /** The back end, which had answered `write` with false, can take more. */
+  /** The same for port 1. */
+  receiveNamed(bytes: Uint8Array): number {
+    return this.#open ? this.#named!.port.receive(bytes) : bytes.length;
+  }
+
+  /** The console's back end, which had answered `write` with false, can take more. */
   resume(): void {
-    this.#held = false;
-    this.#host.run(() => this.#transmit());
+    this.#console.resume();
   }
 
   /** The terminal has a new size. */
   resize(columns: number, rows: number): void {
     this.#setSize(columns, rows);
     this.#host.configChanged();
+    if (this.#multiport) this.#named?.control.resized();
   }
 
   attach(host: VirtioHost): void {
     this.#host = host;
+    this.#console.attach(host);
+    this.#named?.port.attach(host);
+    this.#named?.control.attach(host);
   }
 
   notified(queue: number): void {
-    if (queue === RECEIVE) this.#fillBuffers();
-    else this.#transmit();
+    if (queue <= CONSOLE.transmit || this.#multiport) this.#notified[queue]!();
   }
 
   /** Section 5.3.5: a byte without any queue, from a kernel that is starting or dying. */
@@ -75,51 +109,55 @@ export class VirtioConsole implements VirtioDevice {
     if (offset === Config.emergencyWrite) this.#backend.write(Uint8Array.of(value & 0xff));
   }
 
-  reset(): void {}
+  reset(): void {
+    this.#setOpen(false);
+    this.#named?.control.reset();
+  }
 
   resumed(): void {
-    this.#transmit();
-    this.#fillBuffers();
+    this.#notified.forEach((_, queue) => this.notified(queue));
   }
 
   save(): SavedState {
-    return { kind: "virtio-console", version: 1, input: this.#input.toArray() };
+    const named = this.#named;
+    const port = named === undefined ? null : { open: this.#open, bytes: named.port.save(), due: named.control.save() };
+    return { kind: "virtio-console", version: 2, console: this.#console.save(), port };
   }
 
   /** The size stays that of the terminal that is here now. */
   restore(state: unknown): void {
-    this.#input.assign(StateReader.open(state, "virtio-console", 1).uints("input", 8, { atMost: INPUT_SIZE }));
+    const from = StateReader.open(state, "virtio-console", 2);
+    const named = this.#named;
+    if ((from.raw("port") === null) !== (named === undefined)) {
+      throw new HostelryError("bad-snapshot", `The snapshot can't be restored: its console had ${named === undefined ? "a port" : "no port"} for programs. Give the machine the same devices.`);
+    }
+    if (named !== undefined) {
+      const port = from.object("port");
+      const [open, due] = [port.flag("open"), port.uints("due", 4, { atMost: 16 })];
+      named.port.restore(port.raw("bytes"));
+      this.#setOpen(open);
+      named.control.restore(due);
+    }
+    this.#console.restore(from.raw("console"));
   }
 
-  #fillBuffers(): void {
-    const queue = this.#host.queues[RECEIVE]!;
-    queue.drain((chain) => {
-      const segments = slice(chain.writable, 0, this.#input.length);
-      for (const view of writableViews(this.#host.memory, segments)) this.#input.shift(view);
-      queue.push(chain, totalLength(segments));
-    }, () => this.#input.length > 0);
-    this.#askForMore();
+  get #multiport(): boolean {
+    return this.#named !== undefined && this.#host.negotiated(Feature.multiport);
   }
 
-  #askForMore(): void {
-    if (!this.#refused || this.#input.free < INPUT_SIZE / 2) return;
-    this.#refused = false;
-    this.#backend.ready?.();
+  get #view(): DataView {
+    return new DataView(this.config.buffer);
   }
 
-  #transmit(): void {
-    const queue = this.#host.queues[TRANSMIT]!;
-    queue.drain((chain) => {
-      const length = totalLength(chain.readable);
-      if (length > MAX_OUTPUT) throw new HostelryError("virtio-bad-request", `A driver sent ${length} bytes to a console at once; ${MAX_OUTPUT} may be.`);
-      this.#held = !this.#backend.write(gather(readableViews(this.#host.memory, chain.readable)));
-      queue.push(chain, 0);
-    }, () => !this.#held);
+  #setOpen(open: boolean): void {
+    if (open === this.#open) return;
+    this.#open = open;
+    if (!open) this.#named!.port.clear();
+    this.#named!.backend.opened(open);
   }
 
   #setSize(columns: number, rows: number): void {
-    const view = new DataView(this.config.buffer);
-    view.setUint16(Config.columns, columns, true);
-    view.setUint16(Config.rows, rows, true);
+    this.#view.setUint16(Config.columns, columns, true);
+    this.#view.setUint16(Config.rows, rows, true);
   }
 }

@@ -102,7 +102,7 @@ test("a reset takes back queues, features and interrupts", () => {
 });
 
 test("the configuration space is read by bytes, half words and words, and is 0 beyond its end", () => {
-  const { transport } = new TestDriver(new VirtioConsole({ write: () => true }, 0x1234, 0x5678));
+  const { transport } = new TestDriver(new VirtioConsole({ write: () => true }, { columns: 0x1234, rows: 0x5678 }));
   assert.equal(transport.read(0x100, 4), 0x5678_1234);
   assert.equal(transport.read(0x102, 2), 0x5678);
   assert.equal(transport.read(0x101, 1), 0x12);
@@ -113,6 +113,7 @@ test("no access makes it throw", () => {
   for (const seed of [1, 2, 3]) {
     fuzzRegisters(new TestDriver(entropy()).start().transport, seed);
     fuzzRegisters(new TestDriver(new VirtioConsole({ write: () => true })).transport, seed);
+    fuzzRegisters(new TestDriver(new VirtioConsole({ write: () => true }, { port: { name: "x", write: () => true, opened() {} } })).start().transport, seed);
   }
 });
 

@@ -7,6 +7,7 @@ import type { Allotment } from "#monitor/scheduler.ts";
 import type { SavedVm, VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import type { MessagePort } from "node:worker_threads";
+import type { AgentShared } from "./agent-end.ts";
 import type { SavedOutside } from "./outside.ts";
 
 /** What a hart's thread is started with. */
@@ -42,14 +43,15 @@ export interface VmShared {
   readonly control: SharedArrayBuffer;
   readonly input: SharedArrayBuffer;
   readonly output: SharedArrayBuffer;
+  readonly agent?: AgentShared;
 }
 
 /** A VM on its way from one hart to another. */
 export interface MovedVm {
   readonly vm: SavedVm;
   readonly outside: SavedOutside;
-  /** Output that had no room yet. */
-  readonly output: readonly Uint8Array[];
+  /** Output that had no room yet: of the console, and of the agent's port. */
+  readonly outputs: readonly (readonly Uint8Array[])[];
   readonly running: boolean;
 }
 

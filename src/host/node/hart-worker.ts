@@ -14,6 +14,7 @@ import { VirtualMachine, type VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { flushCompileCache } from "node:module";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { AgentEnd } from "./agent-end.ts";
 import { openDrives, type BlockFile } from "./block-file.ts";
 import { GarbageCollector } from "./garbage.ts";
 import type { HartCommand, HartData, HartReport, MovedVm, VmConfig, VmShared } from "./hart-messages.ts";
@@ -37,7 +38,7 @@ interface Resident {
   readonly config: VmConfig;
   readonly control: Int32Array;
   readonly outside: HostOutside;
-  readonly output: OutputRing;
+  readonly outputs: readonly OutputRing[];
   readonly drives: readonly BlockFile[];
   running: boolean;
 }
@@ -131,17 +132,20 @@ function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): 
   const drives = openDrives(config.drives);
   try {
     const outside = new HostOutside(shared, config.seed, moved?.outside);
-    const output = new OutputRing(shared.output, moved?.output);
+    const output = new OutputRing(shared.output, moved?.outputs[0]);
+    const agent = shared.agent === undefined ? undefined : { end: new AgentEnd(shared.agent), output: new OutputRing(shared.agent.output, moved?.outputs[1]) };
+    const outputs = [output, ...(agent === undefined ? [] : [agent.output])];
     const vm = new VirtualMachine(processor, memory, {
       ...config,
       id,
       outside,
       drives,
       output: (bytes) => output.write(bytes),
-      congested: () => output.congested,
+      ...(agent === undefined ? {} : { agent: { output: (bytes) => agent.output.write(bytes), opened: (open) => agent.end.opened(open) } }),
+      congested: () => outputs.some((ring) => ring.congested),
       warn: (message) => report({ kind: "warning", id, message }),
     }, moved?.vm);
-    const resident: Resident = { vm, config, control: new Int32Array(shared.control), outside, output, drives, running: false };
+    const resident: Resident = { vm, config, control: new Int32Array(shared.control), outside, outputs, drives, running: false };
     residents.set(id, resident);
     return resident;
   } catch (error) {
@@ -152,9 +156,9 @@ function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): 
 
 /** Lets a VM go to another hart. */
 function release(resident: Resident): void {
-  const { vm, config, outside, output, running } = resident;
+  const { vm, config, outside, outputs, running } = resident;
   if (running) pause(resident);
-  const moved = { vm: vm.save(), outside: outside.save(), output: output.take(), running };
+  const moved = { vm: vm.save(), outside: outside.save(), outputs: outputs.map((ring) => ring.take()), running };
   vm.memory.forget();
   processor.hart.exports.flushAll(map.hart);
   residents.delete(vm.id);
@@ -205,7 +209,7 @@ function statsOf(vm: VirtualMachine): VmStats {
   };
 }
 
-/** A console's output on its way to whoever reads it. What has no room yet waits here, and its VM with it. */
+/** Output on its way to whoever reads it. What has no room yet waits here, and its VM with it. */
 class OutputRing {
   readonly #ring: ByteRing;
   readonly #waiting: Uint8Array[];

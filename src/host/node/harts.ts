@@ -1,4 +1,5 @@
 /** A machine with the monitor on it, as its owner sees it: harts in threads of their own, VMs on them. */
+import type { AgentSession } from "#agent/session.ts";
 import { assert } from "#base/assert.ts";
 import { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
@@ -13,6 +14,7 @@ import type { Allotment } from "#monitor/scheduler.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
+import type { AgentChannel } from "./agent-channel.ts";
 import type { HartCommand, HartData, HartReport, VmConfig, VmReport, VmShared } from "./hart-messages.ts";
 import { Control } from "./machine-config.ts";
 
@@ -70,13 +72,13 @@ export class Harts {
     this.#balancing.unref();
   }
 
-  /** A new VM, on the hart with the fewest; it boots at once. Throws HostelryError `too-many-vms`. */
-  create(config: VmConfig, files: BootFiles, listener: VmListener = {}): Vm {
+  /** A new VM, on the hart with the fewest; it boots at once. With `agent`, its guest has a port for one. Throws HostelryError `too-many-vms`. */
+  create(config: VmConfig, files: BootFiles, listener: VmListener = {}, agent?: AgentChannel): Vm {
     assert(!this.#closed, "a VM on harts that are closed");
     const id = this.#freeId();
     const load = (hart: Hart): number => [...this.#vms.values()].filter((vm) => vm.hart === hart).length;
     const hart = this.#harts.reduce((best, other) => (load(other) < load(best) ? other : best));
-    const vm = new Vm(id, config, hart, files, listener);
+    const vm = new Vm(id, config, hart, files, listener, agent);
     this.#vms.set(id, vm);
     return vm;
   }
@@ -184,6 +186,7 @@ export class Vm {
   readonly result: Promise<VmResult>;
   readonly #input = ByteRing.create(INPUT_CAPACITY);
   readonly #control = new Int32Array(new SharedArrayBuffer(4 * Control.words));
+  readonly #agent: AgentChannel | undefined;
   readonly #listener: VmListener;
   readonly #files: BootFiles;
   readonly #shared: VmShared;
@@ -193,7 +196,7 @@ export class Vm {
   /** Of the writes so far, so that they stay in order. */
   #written: Promise<void> = Promise.resolve();
 
-  constructor(id: number, config: VmConfig, hart: Hart, files: BootFiles, listener: VmListener) {
+  constructor(id: number, config: VmConfig, hart: Hart, files: BootFiles, listener: VmListener, agent?: AgentChannel) {
     this.id = id;
     this.name = config.name;
     this.hart = hart;
@@ -201,9 +204,15 @@ export class Vm {
     this.#listener = listener;
     this.#files = files;
     this.result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
+    this.#agent = agent;
     // Whoever waits for it hears of it; nobody else has to.
-    this.result.catch(() => {});
-    this.#shared = { control: this.#control.buffer as SharedArrayBuffer, input: this.#input.buffer, output: this.output.buffer };
+    this.result.catch(() => {}).finally(() => agent?.close());
+    this.#shared = {
+      control: this.#control.buffer as SharedArrayBuffer,
+      input: this.#input.buffer,
+      output: this.output.buffer,
+      ...(agent === undefined ? {} : { agent: agent.join(() => this.hart.doorbell.ring()) }),
+    };
     hart.send({ kind: "create", id, config, files, shared: this.#shared });
   }
 
@@ -222,6 +231,11 @@ export class Vm {
   #send(command: HartCommand): void {
     if (this.#moving === undefined) this.hart.send(command);
     else this.#moving.push(command);
+  }
+
+  /** The guest's agent, if the VM was made with a port for one. */
+  get agent(): AgentSession | undefined {
+    return this.#agent?.session;
   }
 
   /** Input for the guest's console. Resolves when all of it is on its way: the guest may take its time. */

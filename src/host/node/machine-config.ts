@@ -2,6 +2,7 @@
 import type { ClockMode, MachineEnd } from "#machine/computer.ts";
 import type { MachineStats } from "#machine/stats.ts";
 import type { MessagePort } from "node:worker_threads";
+import type { AgentShared } from "./agent-end.ts";
 
 export interface MachineConfig {
   /** Bytes. */
@@ -36,7 +37,13 @@ export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4,
 /** Values of the command word. */
 export const commands = ["run", "pause", "stop"] as const;
 
-/** The thread starts with this, and gets its MachineConfig as a message. */
+/** What the thread gets as a message. */
+export interface Order {
+  readonly config: MachineConfig;
+  readonly agent?: AgentShared;
+}
+
+/** The thread starts with this, and then gets its order. */
 export interface WorkerData {
   readonly shared: SharedParts;
   /** To the thread that compiles. */

@@ -4,7 +4,8 @@ import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
 import type { Command } from "#machine/machine.ts";
 import { Worker } from "node:worker_threads";
-import { commands, Control, type MachineConfig, type MachineResult, type Report, type SharedParts, type WorkerData } from "./machine-config.ts";
+import type { AgentChannel } from "./agent-channel.ts";
+import { commands, Control, type MachineConfig, type MachineResult, type Order, type Report, type SharedParts, type WorkerData } from "./machine-config.ts";
 import { startCompiler } from "./region-compiler.ts";
 
 const INPUT_CAPACITY = 64 * 1024;
@@ -64,9 +65,9 @@ export class MachineThread {
   }
 
   /**
-   * Runs the machine; settles when it has ended. Rejects with HostelryError for what the user can mend, and with anything else for our own bugs.
+   * Runs the machine; settles when it has ended. With `agent`, the guest has a port for one. Rejects with HostelryError for what the user can mend, and with anything else for our own bugs.
    */
-  run(config: MachineConfig, listener: MachineListener): Promise<MachineResult> {
+  run(config: MachineConfig, listener: MachineListener, agent?: AgentChannel): Promise<MachineResult> {
     const result = new Promise<MachineResult>((resolve, reject) => {
       this.#worker.on("message", (report: Report) => {
         if (report.kind === "started") listener.started();
@@ -76,8 +77,9 @@ export class MachineThread {
         else resolve(report.result);
       });
     });
-    this.#worker.postMessage(config);
-    return Promise.race([result, this.#failure]);
+    const order: Order = { config, ...(agent === undefined ? {} : { agent: agent.join(() => this.#doorbell.ring()) }) };
+    this.#worker.postMessage(order);
+    return Promise.race([result, this.#failure]).finally(() => agent?.close());
   }
 
   /** Input for the guest's console. Resolves when all of it is on its way: the guest may take its time. */

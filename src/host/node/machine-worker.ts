@@ -3,34 +3,29 @@ import { assert } from "#base/assert.ts";
 import { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
-import { Random } from "#base/random.ts";
 import { parseFirmware, parseKernel } from "#images/kernel.ts";
-import { HostTime } from "#machine/host-time.ts";
-import type { Arrival, Outside } from "#machine/inputs.ts";
 import { Machine } from "#machine/machine.ts";
 import type { Processor } from "#machine/processor.ts";
 import { TranslationRegistry } from "#machine/translate/registry.ts";
+import type { AgentBackend } from "#platform/agent-port.ts";
 import { Board, type BootFiles } from "#platform/board.ts";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { flushCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
+import { AgentEnd, type AgentShared } from "./agent-end.ts";
 import { openDrives, type BlockFile } from "./block-file.ts";
 import { readInputFile } from "./files.ts";
 import { GarbageCollector } from "./garbage.ts";
 import { WorkerCompiler } from "./region-compiler.ts";
 import { optimizedAtOnce } from "./optimized.ts";
-import { commands, Control, type MachineConfig, type Report, type WorkerData } from "./machine-config.ts";
-
-/** So much input at a time: a device takes it at once, or most of it. */
-const INPUT_CHUNK = 4096;
+import { HostOutside } from "./outside.ts";
+import { commands, Control, type MachineConfig, type Order, type Report, type WorkerData } from "./machine-config.ts";
 
 /** Smaller files may share a buffer with others. */
 const RELEASE_FROM = 1 << 20;
 
 const { shared, compiler } = workerData as WorkerData;
 const control = new Int32Array(shared.control);
-const input = new ByteRing(shared.input);
 const output = new ByteRing(shared.output);
 
 /** Rests of the guest that are long enough to tidy up, in milliseconds, and what is worth it. */
@@ -48,59 +43,21 @@ class RestfulDoorbell extends Doorbell {
   }
 }
 
-class HostOutside implements Outside {
-  readonly #time = new HostTime();
-  readonly #random: Random | undefined;
-  #resizes = 0;
-
-  constructor(seed: number | undefined) {
-    this.#random = seed === undefined ? undefined : new Random(seed);
-  }
-
-  ticks(): number {
-    return this.#time.ticks();
-  }
-
-  realTime(): bigint {
-    return this.#time.realTime();
-  }
-
-  entropy(length: number): Uint8Array {
-    if (this.#random === undefined) return randomBytes(length);
-    const bytes = new Uint8Array(length);
-    this.#random.fill(bytes);
-    return bytes;
-  }
-
-  arrival(): Arrival | undefined {
-    const resizes = Atomics.load(control, Control.resizes);
-    if (resizes !== this.#resizes) {
-      this.#resizes = resizes;
-      return { kind: "resize", columns: Atomics.load(control, Control.columns), rows: Atomics.load(control, Control.rows) };
-    }
-    const bytes = input.shift(INPUT_CHUNK);
-    return bytes.length === 0 ? undefined : { kind: "console", bytes };
-  }
-
-  pause(): void {
-    this.#time.pause();
-  }
-
-  resume(): void {
-    this.#time.resume();
-  }
-}
-
 function report(message: Report): void {
   parentPort!.postMessage(message);
 }
 
-function write(bytes: Uint8Array): void {
+function write(bytes: Uint8Array, ring: ByteRing): void {
   for (let done = 0; done < bytes.length; ) {
-    const taken = output.push(bytes.subarray(done));
+    const taken = ring.push(bytes.subarray(done));
     done += taken;
-    if (done < bytes.length) output.waitForRoom();
+    if (done < bytes.length) ring.waitForRoom();
   }
+}
+
+function agentBackend(shared: AgentShared): AgentBackend {
+  const [end, ring] = [new AgentEnd(shared), new ByteRing(shared.output)];
+  return { output: (bytes) => write(bytes, ring), opened: (open) => end.opened(open) };
 }
 
 async function readBootFiles({ firmware, kernel, initrd, append }: MachineConfig): Promise<BootFiles> {
@@ -141,7 +98,7 @@ function translate(processor: Processor): void {
   processor.translator = new TranslationRegistry(memory, map, state, hart, port);
 }
 
-async function main(config: MachineConfig): Promise<void> {
+async function main({ config, agent }: Order): Promise<void> {
   let drives: readonly BlockFile[] = [];
   try {
     drives = openDrives(config.drives);
@@ -151,15 +108,16 @@ async function main(config: MachineConfig): Promise<void> {
     const machine = optimizedAtOnce(() => new Machine({
       ramSize: config.memory,
       clock: config.clock,
-      outside: new HostOutside(config.seed),
+      outside: new HostOutside({ ...shared, ...(agent === undefined ? {} : { agent }) }, config.seed),
       doorbell: new RestfulDoorbell(shared.doorbell),
       command: () => commands[Atomics.load(control, Control.command)]!,
     }));
     const board = new Board({
       computer: machine.computer,
       drives,
-      output: write,
+      output: (bytes) => write(bytes, output),
       terminal: config.terminal,
+      ...(agent === undefined ? {} : { agent: agentBackend(agent) }),
       warn: (message) => report({ kind: "warning", message }),
     });
     if (config.interpreterOnly) compiler.close();
@@ -186,5 +144,5 @@ async function main(config: MachineConfig): Promise<void> {
 }
 
 assert(parentPort !== null, "the machine's thread runs as a worker only");
-const [config] = (await once(parentPort, "message")) as [MachineConfig];
-await main(config);
+const [order] = (await once(parentPort, "message")) as [Order];
+await main(order);

@@ -2,8 +2,9 @@
 import { ByteRing } from "#base/byte-ring.ts";
 import { Random } from "#base/random.ts";
 import { HostTime } from "#machine/host-time.ts";
-import type { Arrival, Outside } from "#machine/inputs.ts";
+import type { Arrival, Outside, Way } from "#machine/inputs.ts";
 import { randomBytes } from "node:crypto";
+import type { AgentShared } from "./agent-end.ts";
 import { Control } from "./machine-config.ts";
 
 const TICKS_PER_MILLISECOND = 10_000;
@@ -27,18 +28,21 @@ export class HostOutside implements Outside {
   readonly #time: HostTime;
   readonly #random: Random | undefined;
   readonly #control: Int32Array;
-  readonly #input: ByteRing;
+  readonly #ways: readonly { readonly kind: Way; readonly ring: ByteRing }[];
   #resizes = 0;
 
   /** With a `seed`, what it gives for entropy is repeatable. */
-  constructor(shared: { readonly control: SharedArrayBuffer; readonly input: SharedArrayBuffer }, seed: number | undefined, saved?: SavedOutside) {
+  constructor(shared: { readonly control: SharedArrayBuffer; readonly input: SharedArrayBuffer; readonly agent?: AgentShared }, seed: number | undefined, saved?: SavedOutside) {
     const elapsed = saved === undefined || saved.paused ? 0 : Math.round((now() - saved.at) * TICKS_PER_MILLISECOND);
     this.#time = new HostTime(undefined, (saved?.ticks ?? 0) + elapsed);
     if (saved?.paused === true) this.#time.pause();
     this.#random = seed === undefined ? undefined : new Random(seed);
     if (saved?.random !== null && saved?.random !== undefined) this.#random?.restore(saved.random);
     this.#control = new Int32Array(shared.control);
-    this.#input = new ByteRing(shared.input);
+    this.#ways = [
+      { kind: "console", ring: new ByteRing(shared.input) },
+      ...(shared.agent === undefined ? [] : [{ kind: "agent" as const, ring: new ByteRing(shared.agent.input) }]),
+    ];
   }
 
   save(): SavedOutside {
@@ -60,14 +64,14 @@ export class HostOutside implements Outside {
     return bytes;
   }
 
-  arrival(): Arrival | undefined {
+  arrival(_instret: number, ready: (way: Way) => boolean): Arrival | undefined {
     const resizes = Atomics.load(this.#control, Control.resizes);
     if (resizes !== this.#resizes) {
       this.#resizes = resizes;
       return { kind: "resize", columns: Atomics.load(this.#control, Control.columns), rows: Atomics.load(this.#control, Control.rows) };
     }
-    const bytes = this.#input.shift(INPUT_CHUNK);
-    return bytes.length === 0 ? undefined : { kind: "console", bytes };
+    for (const { kind, ring } of this.#ways) if (ring.length > 0 && ready(kind)) return { kind, bytes: ring.shift(INPUT_CHUNK) };
+    return undefined;
   }
 
   pause(): void {

@@ -326,6 +326,8 @@ export interface MemoryMap {
   readonly pages: number;
 }
 
+/** Tables of CSRs, by `privilege`. */
+export const csrModes = 6;
 /** Profile counters, u32 each. */
 export const counterCount = 1 << 16;
 /**
@@ -361,7 +363,7 @@ export function memoryMap(ramSize: number, { harts = 1, hart = 0, predecodedPage
     return at;
   };
   const ownParts = () => ({
-    csrIndex: take(8192),
+    csrIndex: take(csrModes * 4096),
     hart: take(hartStateSize),
     banks: take(bank.size * bank.count, 65536),
     guestPages: take(guestPages.entries * 16),

@@ -1,11 +1,12 @@
 /**
  * Access to control and status registers (privileged manual, chapter 2; H extension). A number picks its row through a table of bytes in memory,
- * one for V = 0 and one for V = 1; the bits of the number say who may access it.
+ * one for each privilege.
  */
 import { assert } from "#base/assert.ts";
 import { i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Label, Local } from "#wasm/function.ts";
-import { cause, virtualBit } from "../csr-bits.ts";
+import { cause, privilege, virtualBit } from "../csr-bits.ts";
+import { csrModes } from "../layout.ts";
 import type { Context, Csr, CsrBehaviour } from "./csr-row.ts";
 import { hypervisorCsrs } from "./hypervisor-csrs.ts";
 import { machineCsrs } from "./machine-csrs.ts";
@@ -18,7 +19,7 @@ import type { TranslationBanks } from "./translation-banks.ts";
 export interface Csrs {
   /** (state, immediate: number in bits 11:0, operation 1 write 2 set 3 clear, operand, writes i32) → the old value. Sets `fault` if illegal. */
   readonly access: FunctionReference;
-  /** Bytes of the tables that give a CSR's row + 1 by its number: where V = 0, then where V = 1. */
+  /** Bytes of the tables that give a CSR's row + 1 by its number, for each privilege; 0 if it may not access it. */
   readonly index: Uint8Array;
   /** (state): recomputes the timer lines and shortens the slice to the next deadline. */
   readonly updateTimer: FunctionReference;
@@ -31,22 +32,30 @@ const table: readonly Csr[] = [...machineCsrs, ...supervisorCsrs, ...hypervisorC
 const guestRows: readonly CsrBehaviour[] = table.filter(({ guest }) => guest).map((csr) => ({ ...csr, ...csr.guest }));
 const rows: readonly CsrBehaviour[] = [...table, ...guestRows];
 
+/** The highest level, bits 9:8 of a number, that a mode may access. HS-mode has that of the hypervisor, 2; VS-mode hasn't. */
+const highestLevel: Readonly<Record<number, number>> = {
+  [privilege.user]: 0,
+  [privilege.supervisor]: 2,
+  [privilege.machine]: 3,
+  [privilege.virtualUser]: 0,
+  [privilege.virtualSupervisor]: 1,
+};
+
 function buildIndex(): Uint8Array {
   assert(rows.length < 256, "rows are counted in bytes", { rows: rows.length });
-  const index = new Uint8Array(2 * numbers);
+  const index = new Uint8Array(csrModes * numbers);
   let guestRow = table.length;
   table.forEach(({ number, guest }, row) => {
     if (guest) guestRow++;
-    for (const n of [number].flat()) {
-      index[n] = row + 1;
-      index[numbers + n] = guest ? guestRow : row + 1;
+    for (const [mode, highest] of Object.entries(highestLevel)) {
+      const isGuest = Number(mode) >= virtualBit;
+      for (const n of [number].flat()) {
+        if (((n >> 8) & 3) <= highest) index[Number(mode) * numbers + n] = guest && isGuest ? guestRow : row + 1;
+      }
     }
   });
   return index;
 }
-
-/** By privilege, four bits each: the highest level (bits 9:8 of a number) that it may access. HS-mode has that of the hypervisor, 2; VS-mode hasn't. */
-const levels = 0x103020;
 
 export function defineCsrs(program: Program, banks: TranslationBanks): Csrs {
   const { module, map } = program;
@@ -85,11 +94,11 @@ export function defineCsrs(program: Program, banks: TranslationBanks): Csrs {
         f.set(number, i32.and(number, 0xfff));
         f.branchIf(illegal, i32.and(writes, i32.eq(i32.shrU(number, 10), 3)));
         const mode = f.let(state.get("privilege"));
-        const row = f.let(i32.load8U(i32.add(number, i32.mul(i32.shrU(mode, 2), numbers)), map.csrIndex));
-        const level = i32.and(i32.shrU(number, 8), 3);
-        f.if(i32.gtU(level, i32.and(i32.shrU(levels, i32.shl(mode, 2)), 3)), () => {
+        const row = f.let(i32.load8U(i32.add(number, i32.shl(mode, Math.log2(numbers))), map.csrIndex));
+        f.if(i32.eqz(row), () => {
           // What HS-mode may do is for the hypervisor to know of.
-          f.branchIf(illegal, i32.or(i32.eqz(i32.and(mode, virtualBit)), i32.or(i32.eqz(row), i32.eq(level, 3))));
+          f.branchIf(illegal, i32.eqz(i32.and(mode, virtualBit)));
+          f.branchIf(illegal, i32.eqz(i32.load8U(number, map.csrIndex + privilege.supervisor * numbers)));
           for (const csr of [...supervisorCsrs, ...hypervisorCsrs].filter((one) => one.illegal)) {
             f.branchIf(illegal, i32.and(i32.eq(number, csr.number as number), csr.illegal!(context)));
           }

@@ -144,12 +144,19 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
         guestKey,
         i64.or(
           i64.or(i64.shl(i64.extendI32U(vmid), bankKey.vmid), i64.shl(i64.shrU(hgatp, 60), bankKey.guestMode)),
-          i64.extendI32U(i32.shl(bits(hostStatus, status.mxr, 1), bankKey.hostMxr)),
+          i64.extendI32U(
+            i32.or(
+              i32.or(i32.shl(i32.shrU(current, 2), bankKey.virtual), 1 << bankKey.dataVirtual),
+              i32.shl(bits(hostStatus, status.mxr, 1), bankKey.hostMxr),
+            ),
+          ),
         ),
       );
+      f.set(data, i32.and(data, 3));
+      f.set(current, i32.and(current, 3));
     });
     const asid = bits(satp, 44, 16);
-    const usesSum = i32.eq(i32.and(data, 3), privilege.supervisor);
+    const usesSum = i32.eq(data, privilege.supervisor);
     const sum = f.let(i32.and(bits(mstatus, status.sum, 1), usesSum));
     // Without SUM the supervisor sees its own pages only, which are global as a rule: all address spaces share a bank.
     const shared = f.let(i32.and(i32.and(usesSum, i32.eqz(sum)), i32.eq(current, data)));
@@ -159,16 +166,13 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
         i64.or(i64.or(guestKey, i64.shl(i64.shrU(satp, 60), bankKey.mode)), i64.extendI32U(i32.shl(keyAsid, bankKey.asid))),
         i64.extendI32U(
           i32.or(
-            i32.or(
-              i32.or(i32.and(current, 3), i32.shl(i32.shrU(current, 2), bankKey.virtual)),
-              i32.or(i32.shl(i32.and(data, 3), bankKey.data), i32.shl(i32.shrU(data, 2), bankKey.dataVirtual)),
-            ),
+            i32.or(current, i32.shl(data, bankKey.data)),
             i32.or(i32.or(i32.shl(sum, bankKey.sum), i32.shl(bits(mstatus, status.mxr, 1), bankKey.mxr)), 1 << bankKey.one),
           ),
         ),
       ),
     );
-    const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(i32.and(data, 3)), i32.const(0), 3));
+    const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(data), i32.const(0), 3));
     const index = f.let(i32.or(i32.shl(i32.and(i32.add(keyAsid, vmid), 7), 2), kind));
     const base = f.let(bankAt(index));
     state.set("bank", base);

@@ -81,7 +81,10 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
       isDelegated(state, number, isInterrupt),
       () => {
         enterTrap(state, { level: "supervisor", ...trap });
-        state.set("hstatus", i64.and(state.get("hstatus"), ~(bit(hypervisorStatus.spv) | bit(hypervisorStatus.gva))));
+        const ofGuests = bit(hypervisorStatus.spv) | bit(hypervisorStatus.gva);
+        f.if(i64.ne(i64.and(state.get("hstatus"), ofGuests), 0), () =>
+          state.set("hstatus", i64.and(state.get("hstatus"), ~ofGuests)),
+        );
         state.set("htval", 0);
         state.set("htinst", 0);
         state.set("privilege", privilege.supervisor);

@@ -5,7 +5,8 @@ import type { VmStats } from "#monitor/action.ts";
 import type { BootFiles } from "#platform/board.ts";
 import type { GuestFiles } from "./machines.ts";
 
-const BOOT_TIMEOUT = 120_000;
+/** Sixteen at once on two cores take their time. */
+const BOOT_TIMEOUT = 600_000;
 
 export class BenchVm {
   readonly vm: Vm;

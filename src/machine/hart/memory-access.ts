@@ -262,13 +262,21 @@ export function defineMemoryRoutines(
 
   const zeroBlock = module.function("zeroBlock", ["i32", "i64"], [], (f) => {
     const [state, virtual] = [new State(f), f.parameter(1)];
+    // Kernels clear pages by it, and then it comes 64 times.
+    const cached = f.let(tlbEntry(state.get("bank"), virtual, bank.write, bank.writeEntries));
+    f.if(i64.eq(i64.load(cached), i64.and(virtual, -4096)), () => {
+      const block = f.let(i32.add(i32.and(i32.wrap(virtual), -64), i32.load(cached, 8)));
+      for (let at = 0; at < 64; at += 8) f.store("i64", block, 0, at);
+      f.return();
+    });
     const physical = translateBlock(f, state, virtual, access.write);
     f.if(i32.eqz(inRam(map, physical)), () => {
       state.fault(cause.storeAccess, virtual);
       f.return();
     });
     const at = f.let(hostAddress(map, physical));
-    f.call(codeStore, [state.base, at, 64]);
+    const first = f.let(i64.and(virtual, -64));
+    admitStore(f, state, first, at, () => f.call(codeStore, [state.base, at, 64]));
     f.memoryFill(at, 0, 64);
   });
 

@@ -227,3 +227,20 @@ suite("a server that is killed", () => {
     second.kill("SIGKILL");
   });
 });
+
+test("commands in a guest have their own streams and status", { skip }, async () => {
+  const server = await serve("--memory", "160M");
+  try {
+    await run("create", "e", "--memory", "128M", "--start");
+    const command = "cat; echo failed >&2; exit 5";
+    // It waits until the guest is up.
+    const { status, stdout, stderr } = await hostelry(["exec", "e", "--", "sh", "-c", command], { environment, input: "fed\n" });
+    assert.deepEqual([status, stdout, stderr], [5, "fed\n", "failed\n"]);
+    assert.match(await refused("exec", "e", "no-such-command"), /has no command no-such-command/);
+    assert.equal((await run("exec", "e", "sh", "-c", "kill -9 $$")).status, 137);
+  } finally {
+    const end = ended(server);
+    server.kill("SIGTERM");
+    await end;
+  }
+});

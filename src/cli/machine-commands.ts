@@ -67,7 +67,9 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .argument("<name>", "a VM that runs")
     .argument("<command...>", "the command and its arguments")
     .passThroughOptions()
-    .action(async (name: string, command: string[], options: ClientOptions) => finish(await (await operate()).exec(name, command, options)));
+    // A -- may stand before the command, as elsewhere, though none is needed.
+    .action(async (name: string, [first, ...rest]: string[], options: ClientOptions) =>
+      finish(await (await operate()).exec(name, first === "--" ? rest : [first!, ...rest], options)));
 
   withJson(client("rm", "Remove VMs, and their logs"))
     .argument("<names...>", "VMs of `hostelry ps`")

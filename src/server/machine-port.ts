@@ -6,7 +6,7 @@ import type { BootFiles } from "#platform/board.ts";
 import type { Agent } from "./agent.ts";
 
 export interface MachinePort extends Pick<Harts, "frames" | "close"> {
-  create(config: VmConfig, files: BootFiles, listener: VmListener, agent: AgentChannel): VmPort;
+  create(config: VmConfig, files: BootFiles, listener: VmListener, agent?: AgentChannel): VmPort;
 }
 
 export interface VmPort extends Pick<Vm, "output" | "result" | "write" | "resize" | "pause" | "resume" | "stop" | "set" | "stats" | "trace"> {

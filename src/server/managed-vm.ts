@@ -169,7 +169,7 @@ export class ManagedVm {
 
   async #boot(files: BootFiles): Promise<void> {
     const { machine, log } = this.#options;
-    const { name, memory, cpus, drives } = this.description;
+    const { name, memory, cpus, drives, kernel } = this.description;
     const started = Promise.withResolvers<void>();
     log.line("starts");
     const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: TERMINAL, allotment: this.#settings }, files, {
@@ -184,7 +184,7 @@ export class ManagedVm {
         this.#console.note({ kind: "rebooted" });
       },
       warning: (message) => log.line(message),
-    }, new AgentChannel());
+    }, kernel === null ? new AgentChannel() : undefined);
     this.#vm = vm;
     this.#gone = this.#follow(vm);
     await Promise.race([started.promise, vm.result]);

@@ -10,6 +10,8 @@ import { type ByteStream, toReadable } from "./byte-reader.ts";
  * It has one decoder, which a second stream waits for: finish or abandon one stream before reading another.
  */
 export async function* unxz(stream: ByteStream, what: string): AsyncGenerator<Uint8Array> {
+  // The decoder is compiled in the background at first, and for that alone Node would not stay alive: it ends, with success.
+  const alive = setInterval(() => {}, 60_000);
   const reader = new xz.XzReadableStream(toReadable(stream)).getReader();
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
@@ -17,6 +19,7 @@ export async function* unxz(stream: ByteStream, what: string): AsyncGenerator<Ui
     if (error instanceof HostelryError) throw error;
     throw new HostelryError("decompress", `${what} is not a whole xz file: fetch it again`);
   } finally {
+    clearInterval(alive);
     // Frees the decoder. It trips over itself when it had already ended and only its output was left unread.
     await reader.cancel().catch(() => {});
   }

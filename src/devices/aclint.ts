@@ -105,19 +105,19 @@ export class Aclint implements MmioDevice, Saveable {
       version: 1,
       msip: [...this.#msip],
       mtimecmp: [...this.#mtimecmp],
-      // The clock where this is restored may stand elsewhere; mtime must not jump.
-      mtime: this.mtime(),
+      // The clock goes on where it stood: that is for its owner to see to.
+      offset: `${this.#offset}`,
     };
   }
 
   restore(state: unknown): void {
     const from = StateReader.open(state, "aclint", 1);
-    const [msip, mtimecmp, mtime] = [
-      from.uints("msip", 1, this.#hartCount), from.uints("mtimecmp", 32, 2 * this.#hartCount), from.uint("mtime", 54),
+    const [msip, mtimecmp, offset] = [
+      from.uints("msip", 1, this.#hartCount), from.uints("mtimecmp", 32, 2 * this.#hartCount), Number(from.bigint("offset")),
     ];
     this.#msip.set(msip);
     this.#mtimecmp.set(mtimecmp);
-    this.#offset = mtime - this.#clock.ticks();
+    this.#offset = offset;
     this.#latchedHigh = undefined;
     this.#tellAll();
   }

@@ -88,8 +88,9 @@ export class VirtualMachine implements Guest {
 
   #restore(saved: SavedVm): void {
     this.cores.forEach((core, index) => core.restore(saved.cores[index]));
-    this.board.restore(saved.board);
+    // Before the board, whose devices say how their time lies to the clock.
     this.computer.restore(saved.computer);
+    this.board.restore(saved.board);
     this.exits.restore(saved.exits);
     this.#ranFor = saved.ranFor;
     this.#inMonitor = saved.inMonitor;

@@ -54,7 +54,7 @@ suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
     try {
       const guest = new Watched(harts.create({ ...config, name: "mover" }, await open()));
       await guest.until(/hostelry:~# /);
-      guest.type("for i in 1 2 3 4 5 6 7 8; do seq $((i * 20000)) | md5sum; done; cat /proc/uptime; echo 'all' done\n");
+      guest.type("for i in 1 2 3 4 5 6 7 8; do seq $((i * 20000)) | md5sum; sleep 0.1; done; cat /proc/uptime; echo 'all' done\n");
       for (let i = 0; i < 6; i++) {
         await new Promise((resolve) => setTimeout(resolve, 150));
         harts.move(guest.vm, i % 2 === 0 ? 1 : 0);

@@ -216,19 +216,10 @@ export class ManagedVm {
 
   /** Takes the console's output, to the last. */
   async #pump(vm: VmPort): Promise<void> {
-    let ended = false;
-    let wake = (): void => {};
-    const end = (): void => {
-      ended = true;
-      wake();
-    };
+    const end = (): void => vm.output.end();
     vm.result.then(end, end);
-    while (!ended || vm.output.length > 0) {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-        if (ended) resolve();
-        else void vm.output.waitForBytes().then(resolve);
-      });
+    while (!vm.output.ended || vm.output.length > 0) {
+      await vm.output.waitForBytes();
       const bytes = vm.output.shift();
       if (bytes.length === 0) continue;
       this.#options.log.write(bytes);

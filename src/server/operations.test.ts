@@ -57,14 +57,14 @@ suite("operating VMs", () => {
   });
 
   test("one that has ended is started anew, with the settings that it has got", async () => {
-    const { machine, act, create } = serving();
+    const { machine, operations, act, create } = serving();
     await create("a", { start: true });
     await act({ kind: "set", name: "a", shares: 9 });
+    const viewer = new TestPort();
+    const over = operations.converse({ kind: "console", name: "a" })(viewer);
     machine.last.end({ kind: "fail", code: 3 });
-    await until(() => machine.vms.length === 1);
-    let vm = await act({ kind: "show", name: "a" });
-    for (; vm.state === "running"; vm = await act({ kind: "show", name: "a" }));
-    assert.deepEqual(vm.end, { kind: "fail", code: 3 });
+    await over;
+    assert.deepEqual((await act({ kind: "show", name: "a" })).end, { kind: "fail", code: 3 });
     await act({ kind: "start", name: "a" });
     assert.equal(machine.last.config.allotment.shares, 9);
     assert.equal((await act({ kind: "show", name: "a" })).end, null);

@@ -20,7 +20,7 @@ export interface Guest {
   exit?(): boolean;
 }
 
-/** Slices are run piece by piece, so that translations are soon in their places: code that waits for its own is interpreted. */
+/** While translations are made, slices are run piece by piece, so that they are soon in their places: code that waits for its own is interpreted. */
 const PIECE = 100_000;
 
 export class Processor {
@@ -84,7 +84,8 @@ export class Processor {
   /** Of the slice, what the hart may run until it stands still again. */
   #draw(): void {
     const { state } = this;
-    const drawn = Math.min(state.number("reserve"), PIECE - state.number("budget"));
+    const reserve = state.number("reserve");
+    const drawn = this.translator?.idle === false ? Math.min(reserve, Math.max(PIECE - state.number("budget"), 0)) : reserve;
     state.addNumber("instretTarget", drawn);
     state.setNumber("budget", state.number("budget") + drawn);
     state.setNumber("reserve", state.number("reserve") - drawn);

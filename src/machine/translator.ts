@@ -2,6 +2,8 @@
 export interface Translator {
   /** Between two pieces of a slice: takes the hart's requests, puts finished translations in their places. */
   poll(): void;
+  /** Whether nothing is asked for or being made: then there is no hurry to poll again. */
+  readonly idle: boolean;
   /** The guest, or a device, is about to write `bytes` bytes at this host address, where translated code was. */
   codeWritten?(host: number, bytes: number): void;
   stats?(): TranslatorStats;

@@ -47,13 +47,15 @@ const recordReserve = 64 << 10;
 /** Bytes of WebAssembly that are kept; machine code takes some ten times as much. */
 const moduleBytesLimit = 64 << 20;
 
-/** So many within some polls: the odd one costs less than a separate check would. The last is blamed, which is one that is often. */
+/** So many within some instructions: the odd one costs less than a separate check would. The last is blamed, which is one that is often. */
 const straddleLimit = 200;
-const straddlePolls = 160;
+const straddleWindow = 16_000_000;
 
-/** A loop in which the hart was at so many of some polls is hot: one that takes less of the time gains less than making it anew costs. */
-const hotPolls = 160;
-const hotWindow = 640;
+/** A loop in which so many of some instructions are is hot: one that takes less of the time gains less than making it anew costs. */
+const hotShare = 16_000_000;
+const hotWindow = 64_000_000;
+/** Between two polls there are no more. */
+const longestPiece = 1_000_000;
 
 /**
  * A module costs something of its own, so that few regions wait for company: for so many instructions at most, which a busy guest executes in
@@ -87,7 +89,7 @@ export class TranslationRegistry implements Translator {
   readonly #byHead = new Map<number, Installed>();
   readonly #byFrame = new Map<number, Set<Installed>>();
   readonly #freeSlots: number[] = [];
-  /** At how many polls the hart was in a loop, by its region's head and its offset. */
+  /** Of the instructions of this window, how many led to a poll within a loop, by its region's head and its offset. */
   readonly #samples = new Map<string, number>();
   /** Heads of the regions that are being made anew. */
   readonly #remaking = new Set<number>();
@@ -95,7 +97,10 @@ export class TranslationRegistry implements Translator {
   #inFlight = 0;
   /** The count of instructions when there was nothing waiting yet. */
   #waitingSince = 0;
-  #polls = 0;
+  /** Instructions at the last poll, and since the windows began. */
+  #polledAt = 0;
+  #sinceStraddles = 0;
+  #sinceSamples = 0;
   /** Entries of the head table that are in use, or were. */
   #headsTaken = 0;
   /** Of the modules that may still be in use. */
@@ -117,21 +122,23 @@ export class TranslationRegistry implements Translator {
   /** To be called where the hart stands still. What is asked for while a batch is compiled makes the next one. */
   poll(): void {
     const count = this.#state.number("requests");
-    const now = this.#state.counter("instretTarget");
+    const now = this.#state.counter("instretTarget") - this.#state.number("budget");
     if (this.#waiting.length === 0) this.#waitingSince = now;
     if (count > 0) {
       for (let i = 0; i < count; i++) this.#take(this.#map.requests + i * request.size);
       this.#state.setNumber("requests", 0);
     }
-    this.#separate();
-    this.#sample();
+    // The count is the guest's: with another guest, it jumps.
+    const elapsed = Math.min(Math.max(now - this.#polledAt, 0), longestPiece);
+    this.#polledAt = now;
+    this.#separate(elapsed);
+    this.#sample(elapsed);
     if (this.#isFull()) this.#startAgain();
     for (let batch = this.#port.receive(); batch !== undefined; batch = this.#port.receive()) {
       this.#inFlight--;
       this.#install(batch);
     }
     if (this.#waiting.length === 0 || this.#inFlight > 0) return;
-    // The count is the guest's: with another guest, it jumps.
     if (this.#waiting.length < batchMinimum && Math.abs(now - this.#waitingSince) < this.#patience) return;
     this.#port.post(this.#waiting.splice(0, batchLimit));
     this.#inFlight++;
@@ -160,9 +167,13 @@ export class TranslationRegistry implements Translator {
   }
 
   /** A region in which a shared check straddles two pages, time and again, is made anew without that. */
-  #separate(): void {
+  #separate(elapsed: number): void {
     const straddles = this.#state.number("straddles");
-    if (this.#polls++ % straddlePolls === 0 || straddles >= straddleLimit) this.#state.setNumber("straddles", 0);
+    this.#sinceStraddles += elapsed;
+    if (this.#sinceStraddles >= straddleWindow || straddles >= straddleLimit) {
+      this.#state.setNumber("straddles", 0);
+      this.#sinceStraddles = 0;
+    }
     if (straddles < straddleLimit) return;
     const region = this.#byHead.get(this.#state.number("straddlingHead"));
     if (region === undefined) return;
@@ -171,16 +182,20 @@ export class TranslationRegistry implements Translator {
   }
 
   /** A region is made anew with a loop unrolled in which the hart often is. */
-  #sample(): void {
-    if (this.#polls % hotWindow === 0) this.#samples.clear();
+  #sample(elapsed: number): void {
+    this.#sinceSamples += elapsed;
+    if (this.#sinceSamples >= hotWindow) {
+      this.#samples.clear();
+      this.#sinceSamples = 0;
+    }
     const head = this.#state.number("hotHead");
     if (head === 0) return;
     this.#state.setNumber("hotHead", 0);
     const offset = this.#state.number("hotLoop") | 0;
     const loop = `${head} ${offset}`;
-    const samples = (this.#samples.get(loop) ?? 0) + 1;
-    this.#samples.set(loop, samples);
-    if (samples !== hotPolls) return;
+    const before = this.#samples.get(loop) ?? 0;
+    this.#samples.set(loop, before + elapsed);
+    if (before >= hotShare || before + elapsed < hotShare) return;
     const region = this.#byHead.get(head);
     if (region === undefined) return;
     const { hotLoops = [] } = region.request;

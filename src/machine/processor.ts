@@ -46,7 +46,7 @@ export class Processor {
       mmioRead: (_, address, size) => this.#mmioRead(address >>> 0, size),
       mmioWrite: (_, address, size) => this.#mmioWrite(address >>> 0, size),
       time: () => this.#guest!.ticks(),
-      codeWritten: (_, host, bytes) => this.translator?.codeWritten?.(host, bytes),
+      codeWritten: (_, host, bytes) => this.translator?.codeWritten?.(host >>> 0, bytes),
     }, this.programOptions);
     this.dma = new PhysicalMemory(memory, map, (host, bytes) => this.hart.exports.codeStore(map.hart, host, bytes));
     this.state.set("predecodeNext", map.predecode);

@@ -59,7 +59,7 @@ export class TestHart {
       mmioRead: () => 1,
       mmioWrite: () => 1,
       time: () => this.time,
-      codeWritten: (_state, at, bytes) => this.#translations?.codeWritten(at, bytes),
+      codeWritten: (_state, at, bytes) => this.#translations?.codeWritten(at >>> 0, bytes),
     };
     const options = { fusedMultiplyAdd: probeFusedMultiplyAdd() };
     this.instance = instantiateHart(memory, this.map, { ...absent, ...host }, options);

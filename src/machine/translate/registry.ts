@@ -298,7 +298,7 @@ export class TranslationRegistry implements Translator {
   #cover(installed: Installed, host: number, length: number): void {
     const view = this.#view;
     const entry = this.#frameEntry(host);
-    const base = host & -4096;
+    const base = pageOf(host);
     let flags = view.getUint32(entry + frame.flags, true);
     if (!(flags & frameFlags.code)) {
       (this.#hart.exports["purgeWritable"] as unknown as (state: number, host: number) => void)(this.#map.hart, base);
@@ -306,7 +306,7 @@ export class TranslationRegistry implements Translator {
     }
     view.setUint32(entry + frame.flags, flags | frameFlags.code | frameFlags.translated, true);
     let lines = view.getBigUint64(entry + frame.lines, true);
-    for (let at = host & -64; at < host + length; at += 64) lines |= 1n << BigInt((at & 4095) >> 6);
+    for (let at = host - (host % 64); at < host + length; at += 64) lines |= 1n << BigInt((at & 4095) >> 6);
     view.setBigUint64(entry + frame.lines, lines, true);
     let regions = this.#byFrame.get(base);
     if (regions === undefined) this.#byFrame.set(base, (regions = new Set()));
@@ -315,7 +315,7 @@ export class TranslationRegistry implements Translator {
 
   /** Code at this host address was written: regions that cover it are gone. */
   codeWritten(host: number, length: number): void {
-    const regions = this.#byFrame.get(host & -4096);
+    const regions = this.#byFrame.get(pageOf(host));
     if (regions === undefined) return;
     const first = host - 2;
     const end = host + length;
@@ -329,7 +329,7 @@ export class TranslationRegistry implements Translator {
   }
 
   #drop(region: Installed): void {
-    for (const { host } of region.code) this.#byFrame.get(host & -4096)?.delete(region);
+    for (const { host } of region.code) this.#byFrame.get(pageOf(host))?.delete(region);
     const { head } = region.request;
     this.#setHead(head, 0);
     this.#byHead.delete(head);
@@ -369,6 +369,11 @@ export class TranslationRegistry implements Translator {
     this.#view.setBigUint64(entry, 0n, true);
     this.#view.setUint32(this.#map.counters + ((entry >>> 1) & ((counterCount - 1) << 2)), 0, true);
   }
+}
+
+/** Host addresses are unsigned: beyond 2 GiB, bitwise operators would make them negative. */
+function pageOf(host: number): number {
+  return host - (host % 4096);
 }
 
 /** Compiles at once, on the calling thread: for tests, and where there is no other. */

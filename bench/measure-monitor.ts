@@ -27,7 +27,7 @@ const WORK = "/bench/coremix 3500";
 /** A sixteenth of what all do together. */
 const SHARED_WORK = "/bench/coremix 7000";
 const ENDLESS = "/bench/coremix 100000000";
-const FORK_BOMB = "sh -c bomb(){bomb|bomb&};bomb";
+const FORK_BOMB = "sh -c bomb()(bomb|bomb&);bomb";
 
 export async function measureMonitor(plan: MonitorPlan): Promise<MonitorResult[]> {
   const results: MonitorResult[] = [];
@@ -149,9 +149,11 @@ async function forkBomb({ driver }: MonitorPlan): Promise<MonitorResult> {
     bomber!.start(FORK_BOMB);
     await sleep(3000);
     const attacked = await victim!.run(SHARED_WORK);
-    // Half of the hart is its share.
+    // Half of the hart is its share, if the bomb lives on to use the other half.
     const value = (attacked / (2 * alone) - 1) * 100;
-    return { name: "a fork bomb in another VM, beyond its share", value, unit: "%", target: "≤ 5", reached: value <= 5, detail: `${attacked.toFixed(2)} s against ${alone.toFixed(2)} s alone` };
+    const lived = value > -10;
+    const detail = `${attacked.toFixed(2)} s against ${alone.toFixed(2)} s alone${lived ? "" : "; the bomb did not live to fight for the hart, so that this says nothing"}`;
+    return { name: "a fork bomb in another VM, beyond its share", value, unit: "%", target: "≤ 5", reached: lived && value <= 5, detail };
   });
 }
 

@@ -16,6 +16,9 @@ export interface HartMonitorOptions {
   readonly ended: (vm: VirtualMachine, end: VmEnd) => void;
 }
 
+/** Where several want the hart, slices are so many times as long: whoever has his turn finds caches full of the others' work. */
+const CROWDED = 5;
+
 const TICKS_PER_MILLISECOND = 10_000;
 
 /** Milliseconds after which a VM whose output is not being read is tried again. */
@@ -91,7 +94,7 @@ export class HartMonitor {
     this.#load(vm.core);
     if (vm.ended === undefined) {
       const before = performance.now();
-      const reason = processor.run(vm, vm.computer.slice());
+      const reason = processor.run(vm, vm.computer.slice(vm.computer.longestSlice * (this.#scheduler.crowd > 1 ? CROWDED : 1)));
       vm.computer.sliceEnded();
       const now = performance.now();
       vm.ran(now - before);

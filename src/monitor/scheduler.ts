@@ -70,6 +70,13 @@ export class Scheduler<Item> {
     return this.#entry(item).awakeSince !== undefined;
   }
 
+  /** How many have something to do. */
+  get crowd(): number {
+    let crowd = 0;
+    for (const { awakeSince } of this.#entries.values()) if (awakeSince !== undefined) crowd++;
+    return crowd;
+  }
+
   /** Milliseconds in which it had something to do since it came, whether it ran or not. */
   awakeFor(item: Item, now: number): number {
     const entry = this.#entries.get(item);

@@ -3,6 +3,7 @@ import { readShared } from "#host/node/boot-files.ts";
 import { Harts, type Vm } from "#host/node/harts.ts";
 import type { VmStats } from "#monitor/action.ts";
 import type { BootFiles } from "#platform/board.ts";
+import { WatchedConsole } from "../test/kit/watched-console.ts";
 import type { GuestFiles } from "./machines.ts";
 
 /** Sixteen at once on two cores take their time. */
@@ -10,66 +11,39 @@ const BOOT_TIMEOUT = 600_000;
 
 export class BenchVm {
   readonly vm: Vm;
-  #text = "";
-  #waiter: (() => void) | undefined;
+  readonly #console: WatchedConsole;
 
   constructor(vm: Vm) {
     this.vm = vm;
-    void this.#collect();
+    this.#console = new WatchedConsole(vm);
   }
 
   async ready(): Promise<void> {
-    await this.#until(/@@ready\n/, BOOT_TIMEOUT);
+    await this.#console.until(/@@ready\n/, BOOT_TIMEOUT);
   }
 
   /** Until its console shows `pattern`. */
   async shows(pattern: RegExp): Promise<void> {
-    await this.#until(pattern, BOOT_TIMEOUT);
+    await this.#console.until(pattern, BOOT_TIMEOUT);
   }
 
   /** Runs one command line of the driver to its end; returns its seconds of wall time. Throws if it fails. */
   async run(command: string, timeout = 600_000): Promise<number> {
     const before = performance.now();
     this.start(command);
-    const [, status] = await this.#until(/@@done (\d+) \d+ \d+ \d+\n/, timeout);
+    const [, status] = await this.#console.until(/@@done (\d+) \d+ \d+ \d+\n/, timeout);
     if (status !== "0") throw new Error(`${command} ended with status ${status}`);
     return (performance.now() - before) / 1000;
   }
 
   /** Begins one, and doesn't wait. */
   start(command: string): void {
-    this.#text = "";
-    void this.vm.write(Buffer.from(`${command}\n`));
+    this.#console.text = "";
+    this.#console.type(`${command}\n`);
   }
 
   stats(): Promise<VmStats> {
     return this.vm.stats();
-  }
-
-  async #collect(): Promise<void> {
-    let ended = false;
-    const end = this.vm.result.then(() => void (ended = true), () => void (ended = true));
-    while (!ended) {
-      await Promise.race([this.vm.output.waitForBytes(), end]);
-      this.#text += Buffer.from(this.vm.output.shift()).toString("latin1");
-      this.#waiter?.();
-    }
-  }
-
-  async #until(pattern: RegExp, timeout: number): Promise<RegExpExecArray> {
-    const deadline = performance.now() + timeout;
-    for (;;) {
-      const match = pattern.exec(this.#text);
-      if (match !== null) return match;
-      if (performance.now() > deadline) throw new Error(`no ${pattern} within ${timeout / 1000} s: ${JSON.stringify(this.#text.slice(-200))}`);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 1000);
-        this.#waiter = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
   }
 }
 

@@ -1,28 +1,15 @@
 /** The machine's own hart as the core of the bare machine: M-mode is there, and firmware of the guest's or the built-in one. */
+import { beginKernel, clear, COUNTERS, deadlineOf, ENVIRONMENT, openMemory } from "./core-state.ts";
 import type { Core } from "./core.ts";
 import { envcfg, interrupt, privilege } from "./csr-bits.ts";
 import type { HartState } from "./hart.ts";
-import { architecturalFields, layout, type FieldName } from "./layout.ts";
+import { layout } from "./layout.ts";
 import type { Processor } from "./processor.ts";
-
-/** A deadline of so many ticks, 28 years, or more is none. */
-const NEVER = 2n ** 53n;
-
-/** What a reset leaves as it is: what counts the run, and what is no state of the hart's. */
-const KEPT_OVER_RESET: readonly FieldName[] = ["instretTarget", "budget", "instructionsPerTick", "timeOffset"];
 
 /** All exceptions but ecall from S-mode, which comes here, and from M-mode. */
 const DELEGATED_EXCEPTIONS = 0xf0_b5ffn;
 const DELEGATED_INTERRUPTS =
   (1n << BigInt(interrupt.supervisorSoftware)) | (1n << BigInt(interrupt.supervisorTimer)) | (1n << BigInt(interrupt.supervisorExternal));
-/** cycle, time, instret. */
-const COUNTERS = 7n;
-/** Sstc, Svpbmt, Svadu, and all cache operations with `cbo.inval` as itself. */
-const ENVIRONMENT =
-  (1n << BigInt(envcfg.stce)) | (1n << BigInt(envcfg.pbmte)) | (1n << BigInt(envcfg.adue)) |
-  (1n << BigInt(envcfg.cbze)) | (1n << BigInt(envcfg.cbcfe)) | (3n << BigInt(envcfg.cbie));
-/** One region of a naturally aligned power of two, all of the address space, readable, writable and executable. */
-const PMP_EVERYTHING = { address: (1n << 54n) - 1n, config: 0x1fn };
 
 export class BareCore implements Core {
   readonly state: HartState;
@@ -53,7 +40,7 @@ export class BareCore implements Core {
     const stce = 1n << BigInt(envcfg.stce);
     const sstc = state.get("menvcfg") & stce;
     const of = (enabled: bigint, number: number, deadline: bigint): number =>
-      enabled !== 0n && this.#enabled(number) && deadline < NEVER ? Number(deadline) : Infinity;
+      enabled !== 0n && this.#enabled(number) ? deadlineOf(deadline) : Infinity;
     const guestDeadline = state.get("vstimecmp") - state.get("htimedelta");
     return Math.min(
       of(sstc, interrupt.supervisorTimer, state.get("stimecmp")),
@@ -67,12 +54,8 @@ export class BareCore implements Core {
 
   /** M-mode, and all else zero. */
   reset(): void {
-    for (const name of architecturalFields.filter((field) => !KEPT_OVER_RESET.includes(field))) {
-      for (let index = 0; index < layout[name].count; index++) this.state.set(name, 0, index);
-    }
+    clear(this.state);
     this.state.set("privilege", privilege.machine);
-    this.state.set("stimecmp", -1n);
-    this.state.set("vstimecmp", -1n);
     this.#processor.contextChanged();
   }
 
@@ -86,14 +69,8 @@ export class BareCore implements Core {
     // Linux's vDSO reads the time in U-mode, and leaves it to firmware to allow that.
     state.set("scounteren", COUNTERS);
     state.set("menvcfg", ENVIRONMENT);
-    state.set("pmpaddr", PMP_EVERYTHING.address);
-    state.set("pmpcfg", PMP_EVERYTHING.config);
-    state.set("pc", pc);
-    state.set("privilege", privilege.supervisor);
-    state.set("mstatus", 0);
-    state.set("satp", 0);
-    state.set("x", a0, 10);
-    state.set("x", a1, 11);
+    openMemory(state);
+    beginKernel(state, privilege.supervisor, pc, a0, a1);
     this.#processor.contextChanged();
   }
 

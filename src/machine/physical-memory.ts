@@ -37,11 +37,13 @@ export class PhysicalMemory implements DmaMemory {
   #host(address: number, length: number): number {
     const offset = address - this.#map.ramBase;
     if (!(offset >= 0 && length >= 0 && offset + length <= this.#map.ramSize)) {
-      throw new HostelryError(
-        "dma-out-of-range",
-        `a device was told to use ${length} bytes at 0x${address.toString(16)}, which is not all memory`,
-      );
+      throw outOfRange(address, length);
     }
     return this.#map.ram + offset;
   }
+}
+
+/** A device was told nonsense by its driver. */
+export function outOfRange(address: number, length: number): HostelryError {
+  return new HostelryError("dma-out-of-range", `a device was told to use ${length} bytes at 0x${address.toString(16)}, which is not all memory`);
 }

@@ -1,16 +1,11 @@
 /** A virtual machine's hart (a vCPU), as its board sees it: state that is on the machine's hart only while that executes it. */
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
+import { beginKernel, clear, COUNTERS, deadlineOf, ENVIRONMENT, openMemory } from "#machine/core-state.ts";
 import type { Core } from "#machine/core.ts";
-import { cause, envcfg, interrupt, privilege, status, virtualInterrupts } from "#machine/csr-bits.ts";
+import { cause, interrupt, privilege, status, virtualInterrupts } from "#machine/csr-bits.ts";
 import { HartState } from "#machine/hart.ts";
-import { architecturalFields, architecturalSize, layout, type FieldName } from "#machine/layout.ts";
+import { architecturalFields, architecturalSize, layout } from "#machine/layout.ts";
 import type { Processor } from "#machine/processor.ts";
-
-/** A deadline of so many ticks, 28 years, or more is none. */
-const NEVER = 2 ** 53;
-
-/** What a reset leaves as it is: what counts the run, and what is the monitor's. */
-const KEPT_OVER_RESET: readonly FieldName[] = ["instretTarget", "budget", "instructionsPerTick", "timeOffset"];
 
 const bit = (...numbers: readonly number[]): bigint => numbers.reduce((all, number) => all | (1n << BigInt(number)), 0n);
 
@@ -19,10 +14,6 @@ const OWN_EXCEPTIONS = bit(
   cause.instructionMisaligned, cause.instructionAccess, cause.illegalInstruction, cause.breakpoint, cause.loadMisaligned, cause.loadAccess,
   cause.storeMisaligned, cause.storeAccess, cause.ecallFromUser, cause.instructionPage, cause.loadPage, cause.storePage,
 );
-/** cycle, time, instret. */
-const COUNTERS = 7n;
-/** As the bare machine's firmware gives a kernel: Sstc, Svpbmt, Svadu, cache operations. */
-const ENVIRONMENT = bit(envcfg.stce, envcfg.pbmte, envcfg.adue, envcfg.cbze, envcfg.cbcfe) | (3n << BigInt(envcfg.cbie));
 
 export class VirtualCore implements Core, Saveable {
   readonly state: HartState;
@@ -89,8 +80,7 @@ export class VirtualCore implements Core, Saveable {
   }
 
   supervisorDeadline(): number {
-    const deadline = this.state.counter("vstimecmp");
-    return this.#timerEnabled() && deadline < NEVER ? deadline : Infinity;
+    return this.#timerEnabled() ? deadlineOf(this.state.get("vstimecmp")) : Infinity;
   }
 
   machineTimerEnabled(): boolean {
@@ -100,11 +90,8 @@ export class VirtualCore implements Core, Saveable {
   /** VS-mode, and all else zero, but for what keeps it a virtual hart. */
   reset(): void {
     const { state } = this;
-    for (const name of architecturalFields.filter((field) => !KEPT_OVER_RESET.includes(field))) {
-      for (let index = 0; index < layout[name].count; index++) state.set(name, 0, index);
-    }
+    clear(state);
     state.setNumber("privilege", privilege.virtualSupervisor);
-    state.set("vstimecmp", -1n);
     state.set("scounteren", COUNTERS);
     this.#confine();
     if (this.#loaded) this.#processor.contextChanged();
@@ -130,18 +117,11 @@ export class VirtualCore implements Core, Saveable {
     // Floating point is on for HS-mode, where the monitor stands: so the guest's own switch is the one that counts.
     state.set("parkedStatus", 3n << BigInt(status.fs));
     // All of the machine's memory: which of it is the guest's is for its G-stage tables to say.
-    state.set("pmpaddr", (1n << 54n) - 1n);
-    state.set("pmpcfg", 0x1fn);
+    openMemory(state);
   }
 
   enterSupervisor(pc: bigint, a0: bigint, a1: bigint): void {
-    const { state } = this;
-    state.set("pc", pc);
-    state.setNumber("privilege", privilege.virtualSupervisor);
-    state.set("mstatus", 0);
-    state.set("satp", 0);
-    state.set("x", a0, 10);
-    state.set("x", a1, 11);
+    beginKernel(this.state, privilege.virtualSupervisor, pc, a0, a1);
     if (this.#loaded) this.#processor.contextChanged();
   }
 

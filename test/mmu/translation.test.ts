@@ -2,14 +2,12 @@
  * Address translation and protection on random page tables, against the model: loads, stores, atomics, cache-block operations and fetches, in every
  * mode; page tables that change under fences of all kinds.
  */
-import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { cases, seed } from "../kit/effort.ts";
-import { Random } from "../kit/random.ts";
-import { shrink } from "../kit/shrink.ts";
+import { seed } from "../kit/effort.ts";
 import { codeOffset, codeSource, Machine } from "./machine.ts";
 import { MemoryModel } from "./model.ts";
 import { isTableOrCode, same, Subject } from "./outcome.ts";
+import { runScenes, scenes } from "./run-scenes.ts";
 import { buildScene, codePhysical, firstDifference, ramBase, type Scene } from "./scene.ts";
 import { randomSteps, uses, type AccessStep, type EditStep, type Step } from "./steps.ts";
 
@@ -80,18 +78,5 @@ function describe({ spaces }: Scene, { text, registers, address, space }: Access
 }
 
 suite(`translation and protection against the model, seed ${seed}`, () => {
-  const scenes = cases(60);
-
-  test(`${scenes} scenes of 150 steps`, () => {
-    for (let i = 0; i < scenes; i++) {
-      const random = new Random(seed * 10_000 + i);
-      const scene = buildScene(random);
-      const steps = randomSteps(scene, 150, random);
-      if (failure(scene, steps) === undefined) continue;
-      const { list, message } = shrink(steps, (shorter) => failure(scene, shorter));
-      const hex = (_key: string, value: unknown): unknown => (typeof value === "bigint" ? `0x${value.toString(16)}` : value);
-      const edits = list.filter(({ type }) => type === "edit").map((step) => JSON.stringify(step, hex));
-      assert.fail(`scene ${i}, ${list.length} steps are enough: ${message}\n${edits.join("\n")}`);
-    }
-  });
+  test(`${scenes} scenes of 150 steps`, () => runScenes({ build: buildScene, steps: randomSteps, failure }));
 });

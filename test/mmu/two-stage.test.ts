@@ -2,15 +2,14 @@
  * Two-stage translation and protection on random tables of guests and hypervisors, against the model: guests' accesses, those of HLV, HLVX and HSV,
  * and machine mode's by MPRV and MPV; what traps leave in mtval2 and mtinst; both stages changing under HFENCE.
  */
-import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { cases, seed } from "../kit/effort.ts";
+import { seed } from "../kit/effort.ts";
 import { Random } from "../kit/random.ts";
-import { shrink } from "../kit/shrink.ts";
 import { buildGuestScene, randomGuestAddress, randomGuestLeaf, randomGuestRegisters, viaAlias, type GuestScene } from "./guest-scene.ts";
 import { codeOffset, codeSource, Machine } from "./machine.ts";
 import { MemoryModel, type GuestRegisters, type Registers } from "./model.ts";
 import { isTableOrCode, same, Subject, type Outcome } from "./outcome.ts";
+import { hex, runScenes, scenes } from "./run-scenes.ts";
 import { codePhysical, firstDifference, global, ramBase, randomLeaf } from "./scene.ts";
 import { hypervisorUses, uses, type AccessStep, type Use } from "./steps.ts";
 
@@ -214,23 +213,9 @@ function transformed(text: string, offset: bigint): bigint {
 function describe({ text, registers, address, space, machine: vm }: GuestAccessStep): string {
   const { pmp, guest, ...rest } = registers;
   const entries = pmp.map(({ config, address: at }, i) => (config ? ` ${i}:${config.toString(16)}/${(at << 2n).toString(16)}` : "")).join("");
-  const hex = (_key: string, value: unknown): unknown => (typeof value === "bigint" ? `0x${value.toString(16)}` : value);
   return `${text} at 0x${address.toString(16)}, space ${space}, machine ${vm}, ${JSON.stringify({ ...rest, guest }, hex)}, PMP${entries}`;
 }
 
 suite(`two-stage translation against the model, seed ${seed}`, () => {
-  const scenes = cases(60);
-
-  test(`${scenes} scenes of 150 steps`, () => {
-    for (let i = 0; i < scenes; i++) {
-      const random = new Random(seed * 10_000 + i);
-      const scene = buildGuestScene(random);
-      const steps = randomSteps(scene, 150, random);
-      if (failure(scene, steps) === undefined) continue;
-      const { list, message } = shrink(steps, (shorter) => failure(scene, shorter));
-      const hex = (_key: string, value: unknown): unknown => (typeof value === "bigint" ? `0x${value.toString(16)}` : value);
-      const edits = list.filter(({ type }) => type === "edit").map((step) => JSON.stringify(step, hex));
-      assert.fail(`scene ${i}, ${list.length} steps are enough: ${message}\n${edits.join("\n")}`);
-    }
-  });
+  test(`${scenes} scenes of 150 steps`, () => runScenes({ build: buildGuestScene, steps: randomSteps, failure }));
 });

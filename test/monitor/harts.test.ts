@@ -2,44 +2,14 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { readShared } from "#host/node/boot-files.ts";
-import { Harts, type Vm } from "#host/node/harts.ts";
+import { Harts } from "#host/node/harts.ts";
 import { defaultImage } from "../kit/hostelry.ts";
+import { WatchedConsole } from "../kit/watched-console.ts";
 
 const MIB = 1 << 20;
 const found = await defaultImage();
 
-class Watched {
-  readonly vm: Vm;
-  text = "";
-  #ended = false;
-
-  constructor(vm: Vm) {
-    this.vm = vm;
-    void vm.result.finally(() => (this.#ended = true)).catch(() => {});
-    void this.#collect();
-  }
-
-  async #collect(): Promise<void> {
-    while (!this.#ended) {
-      await Promise.race([this.vm.output.waitForBytes(), this.vm.result.catch(() => {})]);
-      this.text += Buffer.from(this.vm.output.shift()).toString("latin1");
-    }
-  }
-
-  async until(pattern: RegExp, milliseconds = 60_000): Promise<RegExpMatchArray> {
-    const deadline = performance.now() + milliseconds;
-    for (;;) {
-      const match = this.text.match(pattern);
-      if (match !== null) return match;
-      assert.ok(performance.now() < deadline, `no ${pattern} in ${JSON.stringify(this.text.slice(-500))}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-
-  type(text: string): void {
-    void this.vm.write(Buffer.from(text));
-  }
-}
+const PATIENCE = 60_000;
 
 suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
   const config = { cpus: 1, memory: 128 * MIB, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 } } as const;
@@ -52,14 +22,14 @@ suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
     const harts = new Harts({ harts: 2, memory: 160 * MIB });
     const { total } = harts.frames;
     try {
-      const guest = new Watched(harts.create({ ...config, name: "mover" }, await open()));
-      await guest.until(/hostelry:~# /);
+      const guest = new WatchedConsole(harts.create({ ...config, name: "mover" }, await open()));
+      await guest.until(/hostelry:~# /, PATIENCE);
       guest.type("for i in 1 2 3 4 5 6 7 8; do seq $((i * 20000)) | md5sum; sleep 0.1; done; cat /proc/uptime; echo 'all' done\n");
       for (let i = 0; i < 6; i++) {
         await new Promise((resolve) => setTimeout(resolve, 150));
         harts.move(guest.vm, i % 2 === 0 ? 1 : 0);
       }
-      await guest.until(/all done/);
+      await guest.until(/all done/, PATIENCE);
       // seq 20000 | md5sum, and so on, as any Unix has them.
       const { createHash } = await import("node:crypto");
       for (let i = 1; i <= 8; i++) {
@@ -80,13 +50,13 @@ suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
     const harts = new Harts({ harts: 1, memory: 160 * MIB });
     try {
       const files = await open();
-      const first = new Watched(harts.create({ ...config, name: "first" }, files));
-      await first.until(/hostelry:~# /);
+      const first = new WatchedConsole(harts.create({ ...config, name: "first" }, files));
+      await first.until(/hostelry:~# /, PATIENCE);
       const second = harts.create({ ...config, name: "second" }, files);
       const { end } = await second.result.catch((error: { code: string }) => ({ end: error }));
       assert.equal("code" in end ? end.code : end.kind, "no-frames");
       first.type("echo still $((40 + 2))\n");
-      await first.until(/still 42/);
+      await first.until(/still 42/, PATIENCE);
     } finally {
       await harts.close();
     }

@@ -1,5 +1,6 @@
 /** The agent of a guest, from its owner's thread: its bytes come and go through shared memory. */
 import { ByteRing } from "#base/byte-ring.ts";
+import { RingWriter } from "#base/ring-writer.ts";
 import { AgentSession } from "#agent/session.ts";
 import type { AgentShared } from "./agent-end.ts";
 
@@ -12,11 +13,10 @@ export class AgentChannel {
   readonly #output = ByteRing.create(OUTPUT_CAPACITY);
   readonly #changes = new Int32Array(new SharedArrayBuffer(4));
   #ring = (): void => {};
-  /** Of what was sent so far, so that it stays in order. */
-  #sent: Promise<void> = Promise.resolve();
+  readonly #writer = new RingWriter(this.#input, () => this.#ring());
 
   constructor() {
-    this.session = new AgentSession((bytes) => this.#send(bytes));
+    this.session = new AgentSession((bytes) => void this.#writer.write(bytes));
     void this.#watch();
     void this.#pump();
   }
@@ -33,16 +33,6 @@ export class AgentChannel {
     this.#input.end();
     this.#output.end();
     Atomics.notify(this.#changes, 0);
-  }
-
-  #send(bytes: Uint8Array): void {
-    this.#sent = this.#sent.then(async () => {
-      for (let done = 0; done < bytes.length && !this.#input.ended; ) {
-        done += this.#input.push(bytes.subarray(done));
-        this.#ring();
-        if (done < bytes.length) await this.#input.roomAgain();
-      }
-    });
   }
 
   async #watch(): Promise<void> {

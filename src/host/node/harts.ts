@@ -1,7 +1,7 @@
 /** A machine with the monitor on it, as its owner sees it: harts in threads of their own, VMs on them. */
 import type { AgentSession } from "#agent/session.ts";
 import { assert } from "#base/assert.ts";
-import { ByteRing } from "#base/byte-ring.ts";
+import type { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
 import { Frames } from "#machine/frames.ts";
@@ -16,7 +16,9 @@ import type { BootFiles } from "#platform/board.ts";
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
 import type { AgentChannel } from "./agent-channel.ts";
 import type { HartCommand, HartData, HartReport, VmConfig, VmReport, VmShared } from "./hart-messages.ts";
+import { ConsoleLink } from "./console-link.ts";
 import { Control } from "./machine-config.ts";
+import { STACK_MIB } from "./machine-thread.ts";
 
 export interface HartsOptions {
   readonly harts: number;
@@ -37,12 +39,8 @@ export interface VmResult {
   readonly stats: VmStats;
 }
 
-/** Calls of a guest nest as calls of WebAssembly, and the interpreter's frames are large until it is optimized. */
-const STACK_MIB = 16;
 /** What dies young there is little. */
 const YOUNG_MIB = 4;
-const INPUT_CAPACITY = 64 * 1024;
-const OUTPUT_CAPACITY = 256 * 1024;
 /** A frame's number, and so a VMID, has room for so many VMs at a time. */
 const MAX_VMS = 4095;
 /** Decoded pages, 16 KiB each, of which only what is used is taken from the host: of a hart, and of all, since address space is scarce. */
@@ -180,12 +178,9 @@ export class Vm {
   /** Where it is, or will be when it has moved. */
   hart: Hart;
   allotment: Allotment;
-  /** The guest's console output, to be taken: when there is no more room, the VM waits. */
-  readonly output = ByteRing.create(OUTPUT_CAPACITY);
   /** Settles when it has ended. Rejects with HostelryError if it couldn't be made, and with anything else for our own bugs. */
   readonly result: Promise<VmResult>;
-  readonly #input = ByteRing.create(INPUT_CAPACITY);
-  readonly #control = new Int32Array(new SharedArrayBuffer(4 * Control.words));
+  readonly #console = new ConsoleLink(() => this.hart.doorbell.ring());
   readonly #agent: AgentChannel | undefined;
   readonly #listener: VmListener;
   readonly #files: BootFiles;
@@ -193,8 +188,6 @@ export class Vm {
   /** While it is on its way to another hart: what is to be said to it there. */
   #moving: HartCommand[] | undefined;
   #settle!: { readonly resolve: (result: VmResult) => void; readonly reject: (error: Error) => void };
-  /** Of the writes so far, so that they stay in order. */
-  #written: Promise<void> = Promise.resolve();
 
   constructor(id: number, config: VmConfig, hart: Hart, files: BootFiles, listener: VmListener, agent?: AgentChannel) {
     this.id = id;
@@ -208,9 +201,7 @@ export class Vm {
     // Whoever waits for it hears of it; nobody else has to.
     this.result.catch(() => {}).finally(() => agent?.close());
     this.#shared = {
-      control: this.#control.buffer as SharedArrayBuffer,
-      input: this.#input.buffer,
-      output: this.output.buffer,
+      ...this.#console.shared,
       ...(agent === undefined ? {} : { agent: agent.join(() => this.hart.doorbell.ring()) }),
     };
     hart.send({ kind: "create", id, config, files, shared: this.#shared });
@@ -218,7 +209,7 @@ export class Vm {
 
   /** Milliseconds in which it had something to do since it came to its hart. */
   get wantedFor(): number {
-    return Atomics.load(this.#control, Control.wanted);
+    return Atomics.load(this.#console.control, Control.wanted);
   }
 
   moveTo(hart: Hart): void {
@@ -238,23 +229,18 @@ export class Vm {
     return this.#agent?.session;
   }
 
-  /** Input for the guest's console. Resolves when all of it is on its way: the guest may take its time. */
+  /** The guest's console output, to be taken: when there is no more room, the VM waits. */
+  get output(): ByteRing {
+    return this.#console.output;
+  }
+
+  /** Input for the guest's console. Resolves when all of it is on its way. */
   write(bytes: Uint8Array): Promise<void> {
-    this.#written = this.#written.then(async () => {
-      for (let done = 0; done < bytes.length; ) {
-        done += this.#input.push(bytes.subarray(done));
-        this.hart.doorbell.ring();
-        if (done < bytes.length) await this.#input.roomAgain();
-      }
-    });
-    return this.#written;
+    return this.#console.write(bytes);
   }
 
   resize(columns: number, rows: number): void {
-    Atomics.store(this.#control, Control.columns, columns);
-    Atomics.store(this.#control, Control.rows, rows);
-    Atomics.add(this.#control, Control.resizes, 1);
-    this.hart.doorbell.ring();
+    this.#console.resize(columns, rows);
   }
 
   pause(): void {

@@ -1,15 +1,13 @@
 /** A machine in threads of its own, as its owner sees it. */
-import { ByteRing } from "#base/byte-ring.ts";
+import type { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
 import type { Command } from "#machine/machine.ts";
 import { Worker } from "node:worker_threads";
 import type { AgentChannel } from "./agent-channel.ts";
 import { commands, Control, type MachineConfig, type MachineResult, type Order, type Report, type SharedParts, type WorkerData } from "./machine-config.ts";
+import { ConsoleLink } from "./console-link.ts";
 import { startCompiler } from "./region-compiler.ts";
-
-const INPUT_CAPACITY = 64 * 1024;
-const OUTPUT_CAPACITY = 256 * 1024;
 
 /** A thread that hangs in the host (a full disk, a stuck network file system) does not look at its commands. */
 const STOP_PATIENCE_MS = 2000;
@@ -23,32 +21,21 @@ export interface MachineListener {
 }
 
 /** Calls of the guest nest as calls of WebAssembly, and the interpreter's frames are large until it is optimized. */
-const STACK_MIB = 16;
+export const STACK_MIB = 16;
 
 /** What dies young on the machine's thread is little; a larger space would fill up all the same before it is collected. */
 const YOUNG_MIB = 2;
 
 export class MachineThread {
-  /** The guest's console output, to be taken by the owner: when the ring is full, the machine waits. */
-  readonly output = ByteRing.create(OUTPUT_CAPACITY);
-  readonly #input = ByteRing.create(INPUT_CAPACITY);
   readonly #doorbell = new Doorbell();
-  readonly #control = new Int32Array(new SharedArrayBuffer(4 * Control.words));
+  readonly #console = new ConsoleLink(() => this.#doorbell.ring());
   readonly #worker: Worker;
-  /** Of the writes so far, so that they stay in order. */
-  #written: Promise<void> = Promise.resolve();
-
   /** Rejects when a thread fails. */
   readonly #failure: Promise<never>;
 
   /** Its threads start at once, and load their code while the owner finds out what they are to run. */
   constructor() {
-    const shared: SharedParts = {
-      doorbell: this.#doorbell.buffer,
-      control: this.#control.buffer as SharedArrayBuffer,
-      input: this.#input.buffer,
-      output: this.output.buffer,
-    };
+    const shared: SharedParts = { doorbell: this.#doorbell.buffer, ...this.#console.shared };
     const compiler = startCompiler();
     const workerData: WorkerData = { shared, compiler: compiler.port };
     this.#worker = new Worker(new URL("./machine-worker.ts", import.meta.url), {
@@ -82,27 +69,22 @@ export class MachineThread {
     return Promise.race([result, this.#failure]).finally(() => agent?.close());
   }
 
-  /** Input for the guest's console. Resolves when all of it is on its way: the guest may take its time. */
+  /** The guest's console output, to be taken by the owner. */
+  get output(): ByteRing {
+    return this.#console.output;
+  }
+
+  /** Input for the guest's console. Resolves when all of it is on its way. */
   write(bytes: Uint8Array): Promise<void> {
-    this.#written = this.#written.then(async () => {
-      for (let done = 0; done < bytes.length; ) {
-        done += this.#input.push(bytes.subarray(done));
-        this.#doorbell.ring();
-        if (done < bytes.length) await this.#input.roomAgain();
-      }
-    });
-    return this.#written;
+    return this.#console.write(bytes);
   }
 
   resize(columns: number, rows: number): void {
-    Atomics.store(this.#control, Control.columns, columns);
-    Atomics.store(this.#control, Control.rows, rows);
-    Atomics.add(this.#control, Control.resizes, 1);
-    this.#doorbell.ring();
+    this.#console.resize(columns, rows);
   }
 
   command(command: Command): void {
-    Atomics.store(this.#control, Control.command, commands.indexOf(command));
+    Atomics.store(this.#console.control, Control.command, commands.indexOf(command));
     this.#doorbell.ring();
   }
 

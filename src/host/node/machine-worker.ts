@@ -3,7 +3,6 @@ import { assert } from "#base/assert.ts";
 import { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
-import { parseFirmware, parseKernel } from "#images/kernel.ts";
 import { Machine } from "#machine/machine.ts";
 import type { Processor } from "#machine/processor.ts";
 import { TranslationRegistry } from "#machine/translate/registry.ts";
@@ -14,12 +13,12 @@ import { flushCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import { AgentEnd, type AgentShared } from "./agent-end.ts";
 import { openDrives, type BlockFile } from "./block-file.ts";
-import { readInputFile } from "./files.ts";
+import { readBootFiles } from "./boot-files.ts";
 import { GarbageCollector } from "./garbage.ts";
 import { WorkerCompiler } from "./region-compiler.ts";
 import { optimizedAtOnce } from "./optimized.ts";
 import { HostOutside } from "./outside.ts";
-import { commands, Control, type MachineConfig, type Order, type Report, type WorkerData } from "./machine-config.ts";
+import { commands, Control, type Order, type Report, type WorkerData } from "./machine-config.ts";
 
 /** Smaller files may share a buffer with others. */
 const RELEASE_FROM = 1 << 20;
@@ -58,21 +57,6 @@ function write(bytes: Uint8Array, ring: ByteRing): void {
 function agentBackend(shared: AgentShared): AgentBackend {
   const [end, ring] = [new AgentEnd(shared), new ByteRing(shared.output)];
   return { output: (bytes) => write(bytes, ring), opened: (open) => end.opened(open) };
-}
-
-async function readBootFiles({ firmware, kernel, initrd, append }: MachineConfig): Promise<BootFiles> {
-  const read = <T>(path: string | undefined, what: string, parse: (bytes: Uint8Array, what: string) => T) =>
-    path === undefined ? undefined : readInputFile(path, what).then((bytes) => parse(bytes, `${what} ${path}`));
-  const files = await Promise.all([
-    read(firmware, "the firmware", parseFirmware),
-    read(kernel, "the kernel", parseKernel),
-    read(initrd, "the initrd", (bytes) => bytes),
-  ]);
-  return { append, ...withoutUndefined({ firmware: files[0], kernel: files[1], initrd: files[2] }) };
-}
-
-function withoutUndefined<T extends object>(fields: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 }
 
 /** Once they are in the guest's memory, the files' own go at once: in `run`, no garbage is collected for long. */

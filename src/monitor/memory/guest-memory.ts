@@ -1,7 +1,7 @@
 /** A VM's physical memory: frames come when pages are first touched, by the guest or by a device. */
-import { HostelryError } from "#base/errors.ts";
 import type { DmaMemory } from "#machine/bus.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
+import { outOfRange } from "#machine/physical-memory.ts";
 import type { MachineMemory } from "./machine-memory.ts";
 import { GStageTables, type SavedTables } from "./nested.ts";
 import { Pmap, UNTOUCHED } from "./pmap.ts";
@@ -71,7 +71,7 @@ export class GuestMemory implements DmaMemory {
   #view(address: number, length: number, contents: (frame: number) => Uint8Array): Uint8Array {
     const offset = address - this.base;
     if (!(offset >= 0 && length >= 0 && offset + length <= this.size)) {
-      throw new HostelryError("dma-out-of-range", `a device was told to use ${length} bytes at 0x${address.toString(16)}, which is not all memory`);
+      throw outOfRange(address, length);
     }
     if (length === 0) return new Uint8Array(0);
     const inPage = address % FRAME_SIZE;

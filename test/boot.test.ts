@@ -66,6 +66,12 @@ for (const [where, run] of [["on the bare machine", ["run", "--bare"]], ["in a V
     assert.match(stderr, /hostelry: the guest's kernel panicked/);
   });
 
+  test("on the silent machine as on the standard one: nothing of it is deprivileged", async () => {
+    const { status, stdout } = await hostelry([...run, "--machine", "silent"], { input: SCRIPT });
+    assert.equal(status, 7, stdout.slice(-2000));
+    assert.match(stdout, /\nLinux 6\.\S+-riscv64 riscv64\na_b\n$/);
+  });
+
   test("with the instruction clock, a guest's minute takes no minute", async () => {
     const { status, stdout } = await hostelry([...run, "--clock", "instructions", "--seed", "3"], { input: "date +%Y; sleep 60; exit 4\n", timeoutMs: 50_000 });
     assert.equal(status, 4);

@@ -1,5 +1,6 @@
 /** Options of the command line whose values are parsed. */
 import { HostelryError } from "#base/errors.ts";
+import { machineKinds } from "#machine/model.ts";
 import { InvalidArgumentError, Option } from "commander";
 import { parseDrive, type Drive } from "./options.ts";
 
@@ -13,6 +14,11 @@ export function driveOption(): Option {
   return new Option("--drive <file[,ro]>", "a disk, also for reading only; can be given again")
     .argParser((text, before: Drive[] | undefined) => [...(before ?? []), parsing(parseDrive, text)])
     .default([], "none");
+}
+
+/** `--machine`: of what belongs to whoever makes a machine. */
+export function machineOption(): Option {
+  return new Option("--machine <kind>", "on `silent`, some sensitive instructions of U-mode don't trap, as on x86 before 2005").choices(machineKinds).default("standard");
 }
 
 function parsing<T>(parse: (text: string) => T, text: string): T {

@@ -4,6 +4,7 @@ import { writeFileAtomic } from "#host/node/files.ts";
 import { MachineThread } from "#host/node/machine-thread.ts";
 import { DEFAULT_APPEND } from "#images/image.ts";
 import type { ClockMode } from "#machine/computer.ts";
+import type { MachineKind } from "#machine/model.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import { flushCompileCache } from "node:module";
 import { constants } from "node:os";
@@ -21,6 +22,7 @@ export interface RunOptions {
   readonly initrd?: string;
   readonly append?: string;
   readonly bios?: string;
+  readonly machine: MachineKind;
   readonly memory: number;
   readonly cpus: number;
   readonly drive: readonly Drive[];
@@ -53,6 +55,7 @@ export async function run(imageName: string | undefined, options: RunOptions, me
     throw new HostelryError("bare-cpus", "the bare machine has one hart: leave out --cpus, or run a VM, without --bare");
   }
   const config: RunConfig = {
+    model: { kind: options.machine },
     cpus: options.cpus,
     memory: options.memory,
     clock: options.clock,

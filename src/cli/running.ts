@@ -41,7 +41,7 @@ export function startBare(machine: MachineThread): Start {
 
 /** On a machine that has a hart and is as large as the VM needs. */
 export const startVm: Start = async (config, listener) => {
-  const harts = new Harts({ harts: 1, memory: footprint(config.memory), interpreterOnly: config.interpreterOnly });
+  const harts = new Harts({ harts: 1, memory: footprint(config.memory), interpreterOnly: config.interpreterOnly, ...(config.model === undefined ? {} : { model: config.model }) });
   try {
     const files = await readShared(config);
     const vm = harts.create({ ...config, name: "run", allotment: { shares: 1, cap: 1 } }, files, {

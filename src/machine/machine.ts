@@ -9,6 +9,7 @@ import type { HartState } from "./hart.ts";
 import { ExitReason } from "./hart/exit-reason.ts";
 import type { Outside } from "./inputs.ts";
 import { memoryMap } from "./layout.ts";
+import type { MachineModel } from "./model.ts";
 import { allocate, Processor } from "./processor.ts";
 import type { MachineStats } from "./stats.ts";
 
@@ -24,6 +25,8 @@ export interface MachineOptions {
   readonly doorbell: Doorbell;
   /** Whether software is told of the hypervisor extension; true if absent. */
   readonly hypervisor?: boolean;
+  /** The standard one if absent. */
+  readonly model?: MachineModel;
   /** Asked between slices. */
   readonly command?: () => Command;
 }
@@ -40,7 +43,7 @@ export class Machine {
   constructor(options: MachineOptions) {
     this.#options = options;
     const map = memoryMap(options.ramSize);
-    this.processor = new Processor(allocate(map), map);
+    this.processor = new Processor(allocate(map), map, options.model);
     const { dma } = this.processor;
     const memory = { base: map.ramBase, size: map.ramSize };
     this.computer = new Computer({ harts: [new BareCore(this.processor)], hypervisor: options.hypervisor ?? true, dma, memory }, options.clock, options.outside);

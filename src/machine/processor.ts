@@ -5,6 +5,7 @@ import { instantiateHart, HartState, type HartInstance } from "./hart.ts";
 import { ExitReason } from "./hart/exit-reason.ts";
 import type { HartProgramOptions } from "./hart/hart-program.ts";
 import { frame, layout, memoryMap, type MapOptions, type MemoryMap } from "./layout.ts";
+import { standardModel, type MachineModel } from "./model.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import { machineStats, TierTimes, type MachineStats } from "./stats.ts";
 import type { Translator } from "./translator.ts";
@@ -28,7 +29,7 @@ export class Processor {
   readonly memory: WebAssembly.Memory;
   readonly state: HartState;
   readonly hart: HartInstance;
-  readonly programOptions: HartProgramOptions = { fusedMultiplyAdd: probeFusedMultiplyAdd() };
+  readonly programOptions: HartProgramOptions;
   /** The machine's memory, as devices see it that don't know of virtual machines. */
   readonly dma: PhysicalMemory;
   translator: Translator | undefined;
@@ -37,8 +38,9 @@ export class Processor {
   #executingSeconds = 0;
   readonly #tiers = new TierTimes();
 
-  constructor(memory: WebAssembly.Memory, map: MemoryMap) {
+  constructor(memory: WebAssembly.Memory, map: MemoryMap, model: MachineModel = standardModel) {
     this.map = map;
+    this.programOptions = { fusedMultiplyAdd: probeFusedMultiplyAdd(), model };
     this.memory = memory;
     this.state = new HartState(memory, map.hart);
     this.#view = new DataView(memory.buffer);

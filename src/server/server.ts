@@ -1,5 +1,5 @@
 /** A machine and its VMs, served at a Unix socket until it is closed. */
-import { Harts } from "#host/node/harts.ts";
+import { Harts, type HartsOptions } from "#host/node/harts.ts";
 import { ImageStore } from "#host/node/image-store.ts";
 import { hostelryDirectories, type Directories } from "#host/node/xdg.ts";
 import { join } from "node:path";
@@ -15,6 +15,8 @@ export interface ServerOptions {
   /** Bytes of the machine's memory. */
   readonly memory: number;
   readonly overcommit: boolean;
+  /** The standard machine if absent. */
+  readonly model?: HartsOptions["model"];
   readonly warn: (message: string) => void;
   /** Hears of our own bugs: the server goes on. */
   readonly bug: (error: unknown) => void;
@@ -30,7 +32,7 @@ export interface RunningServer {
 
 /** Throws HostelryError for a socket or a memory that can't be had. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { socket, harts, memory, directories = hostelryDirectories(), machine = new Harts({ harts, memory }) } = options;
+  const { socket, harts, memory, directories = hostelryDirectories(), model, machine = new Harts({ harts, memory, ...(model === undefined ? {} : { model }) }) } = options;
   const images = new ImageStore(join(directories.data, "images"));
   const operations = new Operations({ ...options, machine, logs: join(directories.state, "logs"), files: (definition) => bootFiles(definition, images) });
   const http = createHttpServer(operations, options.bug);

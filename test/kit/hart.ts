@@ -2,6 +2,7 @@
 import { HartState, instantiateHart, type HartHost, type HartInstance } from "#machine/hart.ts";
 import { hotThreshold } from "#machine/hart/interpreter.ts";
 import { counterCount, frame, hartStateSize, memoryMap, type FieldName, type MemoryMap } from "#machine/layout.ts";
+import { standardModel, type MachineModel } from "#machine/model.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
 import type { RegionRequest } from "#machine/translate/region.ts";
 import { ImmediateCompiler, TranslationRegistry } from "#machine/translate/registry.ts";
@@ -31,6 +32,8 @@ export interface TestHartOptions {
   readonly predecodedPages?: number;
   /** Devices: none if absent, so that accesses outside of memory fault. */
   readonly host?: Partial<HartHost>;
+  /** The standard machine if absent. */
+  readonly model?: MachineModel;
 }
 
 export class TestHart {
@@ -48,7 +51,7 @@ export class TestHart {
   /** What the time CSR reads. */
   time = 0;
 
-  constructor({ tier = "interpreter", unrolls = false, slice = 500, ramSize = 1 << 20, predecodedPages = 256, host = {} }: TestHartOptions = {}) {
+  constructor({ tier = "interpreter", unrolls = false, slice = 500, ramSize = 1 << 20, predecodedPages = 256, host = {}, model = standardModel }: TestHartOptions = {}) {
     this.map = memoryMap(ramSize, { predecodedPages });
     const memory = new WebAssembly.Memory({ initial: this.map.pages, maximum: this.map.pages, shared: true });
     this.state = new HartState(memory, this.map.hart);
@@ -61,7 +64,7 @@ export class TestHart {
       time: () => this.time,
       codeWritten: (_state, at, bytes) => this.#translations?.codeWritten(at >>> 0, bytes),
     };
-    const options = { fusedMultiplyAdd: probeFusedMultiplyAdd() };
+    const options = { fusedMultiplyAdd: probeFusedMultiplyAdd(), model };
     this.instance = instantiateHart(memory, this.map, { ...absent, ...host }, options);
     this.#slice = slice;
     if (tier === "translator") {

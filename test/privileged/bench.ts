@@ -1,6 +1,6 @@
 /** A hart on which single instructions are tried in any mode. */
 import type { FieldName } from "#machine/layout.ts";
-import { RAM, TestHart } from "../kit/hart.ts";
+import { RAM, TestHart, type TestHartOptions } from "../kit/hart.ts";
 
 export const modes = { user: 0, supervisor: 1, machine: 3 } as const;
 export type Mode = keyof typeof modes;
@@ -16,9 +16,10 @@ const vectorSize = 256n;
 export const vector = { machine: BigInt(RAM + 0x1000), supervisor: BigInt(RAM + 0x2000) } as const;
 
 export class Bench {
-  readonly hart = new TestHart();
+  readonly hart: TestHart;
 
-  constructor() {
+  constructor(options: TestHartOptions = {}) {
+    this.hart = new TestHart(options);
     this.reset();
   }
 

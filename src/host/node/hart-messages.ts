@@ -1,6 +1,7 @@
 /** What is said between a hart's thread and the thread that owns the machine. */
 import type { ClockMode } from "#machine/computer.ts";
 import type { SharedFrames } from "#machine/frames.ts";
+import type { MachineModel } from "#machine/model.ts";
 import type { VmStats } from "#monitor/action.ts";
 import type { Exit } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
@@ -15,6 +16,7 @@ export interface HartData {
   readonly memory: WebAssembly.Memory;
   /** Bytes of the machine's memory. */
   readonly ramSize: number;
+  readonly model: MachineModel;
   readonly harts: number;
   readonly hart: number;
   readonly predecodedPages: number;

@@ -25,7 +25,7 @@ import { startCompiler, WorkerCompiler } from "./region-compiler.ts";
 
 const data = workerData as HartData;
 const map = memoryMap(data.ramSize, data);
-const processor = optimizedAtOnce(() => new Processor(data.memory, map));
+const processor = optimizedAtOnce(() => new Processor(data.memory, map, data.model));
 const memory = new MachineMemory(new Frames(data.frames), map, processor.dma);
 if (!data.interpreterOnly) {
   const { programOptions: options, hart: { imports } } = processor;

@@ -6,6 +6,7 @@ import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
 import { Frames } from "#machine/frames.ts";
 import { memoryMap } from "#machine/layout.ts";
+import { standardModel, type MachineModel } from "#machine/model.ts";
 import { allocate } from "#machine/processor.ts";
 import type { VmStats } from "#monitor/action.ts";
 import { Balancer } from "#monitor/balancer.ts";
@@ -25,6 +26,8 @@ export interface HartsOptions {
   /** Bytes of the machine's memory, which its VMs share. */
   readonly memory: number;
   readonly interpreterOnly?: boolean;
+  /** The standard machine if absent. */
+  readonly model?: MachineModel;
 }
 
 export interface VmListener {
@@ -58,13 +61,13 @@ export class Harts {
   #closed = false;
 
   /** Throws HostelryError `memory-size` if the host can't give so much. */
-  constructor({ harts, memory, interpreterOnly = false }: HartsOptions) {
+  constructor({ harts, memory, interpreterOnly = false, model = standardModel }: HartsOptions) {
     const predecodedPages = Math.min(PREDECODED_PAGES.hart, Math.floor(PREDECODED_PAGES.all / harts));
     const options = { harts, predecodedPages };
     const linear = allocate(memoryMap(memory, options), options);
     this.#frames = Frames.create(memory / 4096);
     this.#harts = Array.from({ length: harts }, (_, hart) =>
-      new Hart({ memory: linear, ramSize: memory, harts, hart, predecodedPages, frames: this.#frames.shared, interpreterOnly },
+      new Hart({ memory: linear, ramSize: memory, model, harts, hart, predecodedPages, frames: this.#frames.shared, interpreterOnly },
         (report) => this.#heard(report), (error) => this.#failed(error)));
     this.#balancing = setInterval(() => this.#balance(), BALANCE_PERIOD);
     this.#balancing.unref();

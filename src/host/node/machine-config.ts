@@ -1,5 +1,6 @@
 /** What is said between the thread of the machine and the thread that it belongs to. */
 import type { ClockMode, MachineEnd } from "#machine/computer.ts";
+import type { MachineModel } from "#machine/model.ts";
 import type { MachineStats } from "#machine/stats.ts";
 import type { MessagePort } from "node:worker_threads";
 import type { AgentShared } from "./agent-end.ts";
@@ -8,6 +9,8 @@ export interface MachineConfig {
   /** Bytes. */
   readonly memory: number;
   readonly clock: ClockMode;
+  /** The standard machine if absent. */
+  readonly model?: MachineModel;
   /** Makes what the machine takes for random repeatable. */
   readonly seed?: number;
   /** Paths. A `firmware` is entered in M-mode. */

@@ -91,6 +91,7 @@ async function main({ config, agent }: Order): Promise<void> {
     reading.catch(() => {});
     const machine = optimizedAtOnce(() => new Machine({
       ramSize: config.memory,
+      ...(config.model === undefined ? {} : { model: config.model }),
       clock: config.clock,
       outside: new HostOutside({ ...shared, ...(agent === undefined ? {} : { agent }) }, config.seed),
       doorbell: new RestfulDoorbell(shared.doorbell),

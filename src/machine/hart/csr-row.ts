@@ -26,6 +26,8 @@ export interface Context {
   readonly f: FunctionBuilder;
   readonly state: State;
   readonly number: Local;
+  /** Whether the instruction writes (i32). */
+  readonly writes: Local;
   readonly time: FunctionReference;
   readonly selectBank: FunctionReference;
   readonly updateTimer: FunctionReference;

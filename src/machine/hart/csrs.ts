@@ -7,6 +7,7 @@ import { i32, i64, select, type Expr, type FunctionReference } from "#wasm/expre
 import type { FunctionBuilder, Label, Local } from "#wasm/function.ts";
 import { cause, privilege, virtualBit } from "../csr-bits.ts";
 import { csrModes } from "../layout.ts";
+import { silentCsr } from "../model.ts";
 import type { Context, Csr, CsrBehaviour } from "./csr-row.ts";
 import { hypervisorCsrs } from "./hypervisor-csrs.ts";
 import { machineCsrs } from "./machine-csrs.ts";
@@ -30,7 +31,21 @@ export interface Csrs {
 const numbers = 4096;
 const table: readonly Csr[] = [...machineCsrs, ...supervisorCsrs, ...hypervisorCsrs];
 const guestRows: readonly CsrBehaviour[] = table.filter(({ guest }) => guest).map((csr) => ({ ...csr, ...csr.guest }));
-const rows: readonly CsrBehaviour[] = [...table, ...guestRows];
+const standardRows: readonly CsrBehaviour[] = [...table, ...guestRows];
+/** What user mode finds on the silent machine, in the place of a row that it may not have; and in a guest. */
+const silentTable: readonly Csr[] = table.filter(({ number }) => typeof number === "number" && silentCsr(number) !== undefined);
+const silentRows = silentTable.map(({ number, read }) => silentRow(number as number, read));
+const silentGuestRows = silentTable.map(({ number, read, guest }) => silentRow(number as number, guest?.read ?? read));
+
+function silentRow(number: number, read: Csr["read"]): CsrBehaviour {
+  if (silentCsr(number)!.write === "ignored") return { read };
+  const inGuest = ({ state }: Context): Expr => i32.geU(state.get("privilege"), virtualBit);
+  return {
+    read,
+    illegal: (c) => i32.and(c.writes, i32.eqz(inGuest(c))),
+    virtual: (c) => i32.and(c.writes, inGuest(c)),
+  };
+}
 
 /** The highest level, bits 9:8 of a number, that a mode may access. HS-mode has that of the hypervisor, 2; VS-mode hasn't. */
 const highestLevel: Readonly<Record<number, number>> = {
@@ -41,7 +56,7 @@ const highestLevel: Readonly<Record<number, number>> = {
   [privilege.virtualSupervisor]: 1,
 };
 
-function buildIndex(): Uint8Array {
+function buildIndex(rows: readonly CsrBehaviour[]): Uint8Array {
   assert(rows.length < 256, "rows are counted in bytes", { rows: rows.length });
   const index = new Uint8Array(csrModes * numbers);
   let guestRow = table.length;
@@ -54,11 +69,19 @@ function buildIndex(): Uint8Array {
       }
     }
   });
+  silentTable.forEach(({ number }, row) => {
+    // On the standard machine these rows aren't there.
+    for (const [mode, silent] of [[privilege.user, silentRows], [privilege.virtualUser, silentGuestRows]] as const) {
+      const at = rows.indexOf(silent[row]!);
+      if (at >= 0) index[mode * numbers + (number as number)] = at + 1;
+    }
+  });
   return index;
 }
 
 export function defineCsrs(program: Program, banks: TranslationBanks): Csrs {
-  const { module, map } = program;
+  const { module, map, model } = program;
+  const rows = model.kind === "silent" ? [...standardRows, ...silentRows, ...silentGuestRows] : standardRows;
   const time = defineTime(program);
   const updateTimer = defineUpdateTimer(program, time);
   const updatePmp = defineUpdatePmp(program, banks);
@@ -75,6 +98,7 @@ export function defineCsrs(program: Program, banks: TranslationBanks): Csrs {
       f,
       state,
       number,
+      writes,
       time,
       updateTimer,
       updatePmp,
@@ -123,7 +147,7 @@ export function defineCsrs(program: Program, banks: TranslationBanks): Csrs {
     f.push(i64.const(0));
   });
 
-  return { access, index: buildIndex(), updateTimer, updatePmp };
+  return { access, index: buildIndex(rows), updateTimer, updatePmp };
 }
 
 /** A switch over 1 … count - 1; 0 goes to `otherwise`. */

@@ -3,6 +3,7 @@ import { defineFloatingPoint } from "#riscv/floating-point/floating-point.ts";
 import type { FunctionReference } from "#wasm/expression.ts";
 import { ModuleBuilder } from "#wasm/module.ts";
 import { layout, type MemoryMap } from "../layout.ts";
+import { standardModel, type MachineModel } from "../model.ts";
 import { defineAddressTranslation } from "./address-translation.ts";
 import { defineCsrs } from "./csrs.ts";
 import { defineDecoder } from "./decode.ts";
@@ -32,6 +33,8 @@ export interface HartProgram {
 export interface HartProgramOptions {
   /** Whether the host's relaxed SIMD multiply-add rounds once. */
   readonly fusedMultiplyAdd: boolean;
+  /** The standard one if absent. */
+  readonly model?: MachineModel;
 }
 
 export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): HartProgram {
@@ -44,7 +47,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     time: module.importFunction("host", "time", [], ["f64"]),
     codeWritten: module.importFunction("host", "codeWritten", ["i32", "i32", "i32"], []),
   };
-  const program: Program = { module, map, host };
+  const program: Program = { module, map, host, model: options.model ?? standardModel };
   const translation = defineAddressTranslation(program);
   const banks = defineTranslationBanks(program);
   const memory = defineMemoryRoutines(program, translation, banks);
@@ -58,6 +61,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     fusedMultiplyAdd: options.fusedMultiplyAdd,
   });
   const interpreter = defineInterpreter(program, {
+    model: program.model,
     translation,
     banks,
     memory,

@@ -18,6 +18,7 @@ import type {
 } from "#riscv/semantics.ts";
 import { cause, privilege } from "../csr-bits.ts";
 import { bank, counterCount, edge, layout, predecoded, request } from "../layout.ts";
+import { silentInstructions, type MachineModel } from "../model.ts";
 import type { AddressTranslation } from "./address-translation.ts";
 import type { Csrs } from "./csrs.ts";
 import { entryByte, firstForm, forms, handler, hasShortImmediate, type Decoder, type Form } from "./decode.ts";
@@ -42,6 +43,7 @@ export const nestingLimit = 160;
 const recoveryRoom = 60;
 
 export interface InterpreterParts {
+  readonly model: MachineModel;
   readonly translation: AddressTranslation;
   readonly banks: TranslationBanks;
   readonly memory: MemoryRoutines;
@@ -813,6 +815,13 @@ export class InterpretedSemantics implements Semantics {
   }
 
   system(operation: SystemOperation): void {
+    const { name } = instructions[this.#form.number]!;
+    if (this.#parts.model.kind === "silent" && silentInstructions[name] !== undefined) {
+      this.f.if(i32.eqz(i32.and(this.#state.get("privilege"), 3)), () => {
+        this.#advance();
+        this.f.branch(this.#labels.next);
+      });
+    }
     systemHandlers[operation](this.f, this.#state, this.#parts, this.#labels, this.#r, this);
     if (!goesOn(operation)) this.#ended = true;
   }

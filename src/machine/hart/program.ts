@@ -3,6 +3,7 @@ import { i32, i64, type Expr, type FunctionReference, type Operand } from "#wasm
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import type { ModuleBuilder } from "#wasm/module.ts";
 import { count, frame, get, set, type FieldName, type MemoryMap } from "../layout.ts";
+import type { MachineModel } from "../model.ts";
 
 /** Functions of the host that the program calls: each call is a crossing. None takes or gives an i64. */
 export interface HostFunctions {
@@ -20,6 +21,7 @@ export interface Program {
   readonly module: ModuleBuilder;
   readonly map: MemoryMap;
   readonly host: HostFunctions;
+  readonly model: MachineModel;
 }
 
 /** A view of the hart's state inside one function. */

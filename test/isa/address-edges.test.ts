@@ -62,4 +62,20 @@ suite("addresses at the edges", () => {
       if (tier === "translator") assert.ok(hart.translatedShare > 0.5, `only ${hart.translatedShare} was translated`);
     });
   }
+
+  test("an instruction whose first half is memory's last faults where memory ends", () => {
+    const hart = new TestHart();
+    const end = BigInt(RAM + hart.map.ramSize);
+    hart.program(`
+          la    t0, handler
+          csrw  mtvec, t0
+          li    a0, ${end - 2n}
+          jr    a0
+      handler:
+          wfi
+    `);
+    hart.view.setUint16(hart.map.ramSize - 2, 0x0003, true);
+    assert.equal(hart.run(100), "wait");
+    assert.deepEqual([hart.get("mcause"), hart.get("mtval"), hart.get("mepc")], [1n, end, end - 2n]);
+  });
 });

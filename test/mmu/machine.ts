@@ -6,6 +6,10 @@ import type { GuestRegisters } from "./model.ts";
 import { codePhysical, device, ramBase, ramSize, type Scene } from "./scene.ts";
 import { hypervisorUses, uses, type AccessStep } from "./steps.ts";
 
+const fences = ["sfence.vma", "hfence.vvma", "hfence.gvma"] as const;
+/** Svinval's, which stand between `sfence.w.inval` and `sfence.inval.ir`. */
+const invalidations = ["sinval.vma", "hinval.vvma", "hinval.gvma"] as const;
+
 /** The code page: a handler that goes nowhere, then all instructions that the test uses, each at its place. */
 const texts = [
   "j .",
@@ -17,18 +21,9 @@ const texts = [
   "csrw hgatp, a1",
   "csrw vsatp, a1",
   "csrw vsstatus, a1",
-  "sfence.vma zero, zero",
-  "sfence.vma a0, zero",
-  "sfence.vma zero, a1",
-  "sfence.vma a0, a1",
-  "hfence.vvma zero, zero",
-  "hfence.vvma a0, zero",
-  "hfence.vvma zero, a1",
-  "hfence.vvma a0, a1",
-  "hfence.gvma zero, zero",
-  "hfence.gvma a0, zero",
-  "hfence.gvma zero, a1",
-  "hfence.gvma a0, a1",
+  ...[...fences, ...invalidations].flatMap((fence) => [`${fence} zero, zero`, `${fence} a0, zero`, `${fence} zero, a1`, `${fence} a0, a1`]),
+  "sfence.w.inval",
+  "sfence.inval.ir",
   ...Object.keys({ ...uses, ...hypervisorUses }).filter((text) => text !== "fetch"),
 ];
 export const codeSource = texts.join("\n");

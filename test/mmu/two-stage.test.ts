@@ -1,142 +1,77 @@
 /**
  * Two-stage translation and protection on random tables of guests and hypervisors, against the model: guests' accesses, those of HLV, HLVX and HSV,
- * and machine mode's by MPRV and MPV; what traps leave in mtval2 and mtinst; both stages changing under HFENCE.
+ * and machine mode's by MPRV and MPV; what traps leave in mtval2 and mtinst; both stages changing under the fences of the hypervisor and of the guest.
  */
 import { suite, test } from "node:test";
 import { seed } from "../kit/effort.ts";
-import { Random } from "../kit/random.ts";
-import { buildGuestScene, randomGuestAddress, randomGuestLeaf, randomGuestRegisters, viaAlias, type GuestScene } from "./guest-scene.ts";
+import { buildGuestScene, type GuestScene } from "./guest-scene.ts";
+import { allUses, randomGuestSteps, type GuestAccessStep, type GuestEditStep, type GuestStep } from "./guest-steps.ts";
 import { codeOffset, codeSource, Machine } from "./machine.ts";
 import { MemoryModel, type GuestRegisters, type Registers } from "./model.ts";
 import { isTableOrCode, same, Subject, type Outcome } from "./outcome.ts";
 import { hex, runScenes, scenes } from "./run-scenes.ts";
-import { codePhysical, firstDifference, global, ramBase, randomLeaf } from "./scene.ts";
-import { hypervisorUses, uses, type AccessStep, type Use } from "./steps.ts";
-
-interface GuestAccessStep extends AccessStep {
-  /** The host's address space, and the virtual machine. */
-  readonly host: number;
-  readonly machine: number;
-}
-
-interface GuestEditStep {
-  readonly type: "edit";
-  /** Whose entry it is: a guest's, or that of a second stage. */
-  readonly stage: "guest" | number;
-  readonly entry: number;
-  readonly pte: bigint;
-  /** Operands of the fence; absent for x0. */
-  readonly address?: bigint;
-  readonly id?: number;
-}
-
-type Step = GuestAccessStep | GuestEditStep;
-
-const allUses = { ...uses, ...hypervisorUses };
-const guestTexts = [...Object.keys(uses), "ld a2, 0(a0)", "sd a1, 0(a0)", "sw a1, 0(a0)", "fetch", "fetch"];
-const hostTexts = [...guestTexts, ...Object.keys(hypervisorUses), ...Object.keys(hypervisorUses), ...Object.keys(hypervisorUses)];
-
-function randomSteps(scene: GuestScene, count: number, random: Random): Step[] {
-  const environment = (): Pick<Registers, "adue" | "pbmte"> => ({ adue: !random.oneIn(3), pbmte: random.oneIn(2) });
-  let current = environment();
-  const steps: Step[] = [];
-  const recent: GuestAccessStep[] = [];
-  while (steps.length < count) {
-    if (random.oneIn(40)) current = environment();
-    const before = recent.length > 0 ? random.pick(recent) : undefined;
-    if (before && random.oneIn(5)) {
-      const edit = random.oneIn(2) ? guestEdit(scene, before, random) : stageEdit(scene, random);
-      if (edit) steps.push(edit, { ...before, registers: { ...before.registers, ...current } });
-      continue;
-    }
-    const step = accessOf(scene, current, random, random.oneIn(2) ? before : undefined);
-    steps.push(step);
-    recent.push(step);
-    if (recent.length > 12) recent.shift();
-  }
-  return steps;
-}
-
-function accessOf(scene: GuestScene, environment: Pick<Registers, "adue" | "pbmte">, random: Random, before?: GuestAccessStep): GuestAccessStep {
-  const space = before === undefined || random.oneIn(3) ? random.below(scene.spaces.length) : before.space;
-  const [host, machine] = [random.below(scene.spaces.length), random.below(scene.machines.length)];
-  const fresh = randomGuestRegisters(scene, space, host, machine, random);
-  const registers = { ...fresh, ...environment };
-  const text = random.pick(registers.guest!.v ? guestTexts : hostTexts);
-  const use = allUses[text]!;
-  let address = before?.address ?? randomGuestAddress(scene, space, machine, random);
-  const mustAlign = "size" in use && use.kind !== "load" && use.kind !== "store";
-  if ("size" in use && !random.oneIn(10) && (mustAlign || random.oneIn(2))) address &= ~BigInt(use.size - 1);
-  if (use.kind === "fetch") address = (address & ~3n) | 2n;
-  return { type: "access", text, space, host, machine, registers, address, data: random.u64() };
-}
-
-/** The page of an earlier access. Where all spaces share it, the fence is for all. */
-function guestEdit(scene: GuestScene, { space, address }: GuestAccessStep, random: Random): GuestEditStep | undefined {
-  const mapping = scene.spaces[space]!.mappings.find(({ virtual, level }) => address >> BigInt(12 + 9 * level) === virtual >> BigInt(12 + 9 * level));
-  if (mapping === undefined) return undefined;
-  const { virtual, level, entry, isShared } = mapping;
-  const within = random.u64() & ((1n << BigInt(12 + 9 * level)) - 1n);
-  const leaf = randomLeaf(level, scene.hotFrames, random) | (isShared && random.oneIn(2) ? global : 0n);
-  return {
-    type: "edit",
-    stage: "guest",
-    entry,
-    pte: viaAlias(leaf, scene, random),
-    ...(random.oneIn(4) ? {} : { address: virtual + within }),
-    ...(isShared || random.oneIn(2) ? {} : { id: scene.spaces[space]!.asid }),
-  };
-}
-
-function stageEdit(scene: GuestScene, random: Random): GuestEditStep | undefined {
-  const stage = random.below(scene.machines.length);
-  const { leaves, vmid } = scene.machines[stage]!;
-  if (leaves === undefined) return undefined;
-  const frame = random.oneIn(3) ? random.below(256) : random.pick(scene.hotFrames);
-  const address = BigInt(ramBase + frame * 4096 + random.below(4096)) >> 2n;
-  return {
-    type: "edit",
-    stage,
-    entry: leaves + frame * 8,
-    pte: randomGuestLeaf(frame, scene.hotFrames, random),
-    ...(random.oneIn(2) ? {} : { address }),
-    ...(random.oneIn(2) ? {} : { id: vmid }),
-  };
-}
+import { codePhysical, firstDifference, ramBase } from "./scene.ts";
+import type { Use } from "./steps.ts";
 
 const machine = new Machine();
 
-function failure(scene: GuestScene, steps: readonly Step[]): string | undefined {
+function failure(scene: GuestScene, steps: readonly GuestStep[]): string | undefined {
   const { hart } = machine;
   machine.prepare(scene);
   const memory = new MemoryModel(Uint8Array.from(hart.ram), ramBase);
   const subject = new Subject(memory);
   const modelRam = new Uint8Array(memory.ram.buffer);
   for (const [index, step] of steps.entries()) {
-    if (step.type === "edit") edit(scene, step, memory);
-    else {
-      const message = compareAccess(scene, step, memory, subject);
-      const difference = message ?? (Buffer.compare(modelRam, hart.ram) === 0 ? undefined : firstDifference(modelRam, hart.ram));
-      if (difference !== undefined) return `step ${index}: ${describe(step)}: ${difference}`;
-    }
+    const message = step.type === "edit" ? edit(scene, step, memory, subject) : compareAccess(scene, step, memory, subject);
+    const difference = message ?? (Buffer.compare(modelRam, hart.ram) === 0 ? undefined : firstDifference(modelRam, hart.ram));
+    if (difference !== undefined) return `step ${index}: ${step.type === "edit" ? "edit" : describe(step)}: ${difference}`;
   }
   return undefined;
 }
 
-function edit({ machines }: GuestScene, { stage, entry, pte, address, id }: GuestEditStep, memory: MemoryModel): void {
+function edit(scene: GuestScene, step: GuestEditStep, memory: MemoryModel, subject: Subject): string | undefined {
+  const { stage, entry, pte, address, id, fence, kernel } = step;
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, pte, true);
   machine.hart.load(entry, bytes);
   memory.ram.setBigUint64(entry - ramBase, pte, true);
-  const operands = `${address === undefined ? "zero" : "a0"}, ${id === undefined ? "zero" : "a1"}`;
+  const text = (letter: "s" | "h", of: "vma" | "vvma" | "gvma"): string =>
+    `${letter}${fence}.${of} ${address === undefined ? "zero" : "a0"}, ${id === undefined ? "zero" : "a1"}`;
+  const operands = [BigInt(id ?? 0), address ?? 0n] as const;
+  if (fence === "inval") machine.step("sfence.w.inval");
+  if (stage !== "guest") machine.step(text("h", "gvma"), ...operands);
   // Both virtual machines have the guest's tables, and so has the host.
-  if (stage === "guest") {
-    for (const { hgatp } of machines) {
+  else {
+    for (const { hgatp } of scene.machines) {
+      const outcome = kernel && kernelFence(scene, kernel, hgatp, text("s", "vma"), operands, subject);
+      if (outcome?.difference !== undefined) return outcome.difference;
+      if (outcome?.isDone) continue;
       machine.step("csrw hgatp, a1", hgatp);
-      machine.step(`hfence.vvma ${operands}`, BigInt(id ?? 0), address ?? 0n);
+      machine.step(text("h", "vvma"), ...operands);
     }
-    machine.step(`sfence.vma ${operands}`, BigInt(id ?? 0), address ?? 0n);
-  } else machine.step(`hfence.gvma ${operands}`, BigInt(id ?? 0), address ?? 0n);
+    machine.step(text("s", "vma"), ...operands);
+  }
+  if (fence === "inval") machine.step("sfence.inval.ir");
+  return undefined;
+}
+
+/** A fence in VS-mode: done, unless the instruction could not be fetched. */
+function kernelFence(
+  { spaces }: GuestScene,
+  { space, registers }: NonNullable<GuestEditStep["kernel"]>,
+  hgatp: bigint,
+  text: string,
+  [data, address]: readonly [bigint, bigint],
+  subject: Subject,
+): { readonly isDone: boolean; readonly difference: string | undefined } {
+  const inKernel: Registers = { ...registers, privilege: 1, mprv: false, guest: { ...registers.guest!, v: true, hgatp } };
+  const pc = spaces[space]!.codeVirtual[1] + codeOffset(text);
+  const refused = subject.fetchCode(inKernel, pc);
+  const given = machine.access({ type: "access", text, space, registers: inKernel, address, data }, pc);
+  const trap = refused && "trap" in refused ? refused : undefined;
+  const second = trap && { mtval2: (trap.guestPage?.physical ?? 0n) >> 2n, mtinst: trap.guestPage?.implicit ?? 0n, mpv: 1n, gva: 1n };
+  const expected = trap === undefined ? { result: undefined, device: [] } : { ...trap, second: second! };
+  return { isDone: trap === undefined, difference: same(given, expected) };
 }
 
 /** Everything that any table maps may be found anew. */
@@ -196,7 +131,7 @@ function secondValues(trap: Extract<Outcome, { trap: number }>, { text, address,
   const isTransformed = asGuest && !isFetch && implicit === 0n;
   return {
     mtval2: (guestPage?.physical ?? 0n) >> 2n,
-    mtinst: isTransformed ? transformed(text, value - address) : implicit,
+    mtinst: isTransformed ? transformed(text, BigInt.asUintN(64, value - address)) : implicit,
     mpv: registers.guest!.v ? 1n : 0n,
     gva: asGuest ? 1n : 0n,
   };
@@ -217,5 +152,5 @@ function describe({ text, registers, address, space, machine: vm }: GuestAccessS
 }
 
 suite(`two-stage translation against the model, seed ${seed}`, () => {
-  test(`${scenes} scenes of 150 steps`, () => runScenes({ build: buildGuestScene, steps: randomSteps, failure }));
+  test(`${scenes} scenes of 150 steps`, () => runScenes({ build: buildGuestScene, steps: randomGuestSteps, failure }));
 });

@@ -222,7 +222,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
                       f.set(pc, pcOfIp());
                       leave(ExitReason.slice);
                     });
-                    handlers({ fetch, next, trapAtIp, attended, redirected, profiled });
+                    handlers({ fetch, next, trapAtIp, trapAtPc, attended, redirected, profiled });
                   });
                 });
                 // A jump landed at ip: count it, and ask for a translation when it is hot.
@@ -334,18 +334,18 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
       }
     }
 
-    function undecoded({ next, trapAtIp }: Labels): void {
+    function undecoded({ next, trapAtPc }: Labels): void {
       const host = f.let(hostOfIp());
+      f.set(budget, i32.add(budget, 1));
       f.if(
         i32.and(i32.eq(i32.and(host, 4095), 4094), i32.eq(i32.and(i32.load16U(host), 3), 3)),
         () => {
           f.set(pc, pcOfIp());
-          f.if(i32.eqz(call(decoder.fetchCrossing, state.base, pc)), () => f.branch(trapAtIp));
+          f.branchIf(trapAtPc, i32.eqz(call(decoder.fetchCrossing, state.base, pc)));
           useScratch();
         },
         () => f.store("i64", ip, call(decoder.entryAt, state.base, host)),
       );
-      f.set(budget, i32.add(budget, 1));
       f.branch(next);
     }
 
@@ -426,6 +426,8 @@ export interface Labels {
   /** Execute the entry at ip. */
   readonly next: Label;
   readonly trapAtIp: Label;
+  /** What is at pc could not be fetched. */
+  readonly trapAtPc: Label;
   readonly attended: Label;
   readonly redirected: Label;
   /** A jump went to the entry at ip. */

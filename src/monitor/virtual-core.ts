@@ -127,6 +127,9 @@ export class VirtualCore implements Core, Saveable {
 
   setSupervisorTimer(ticks: bigint): void {
     this.state.set("vstimecmp", ticks);
+    // The slice goes on: what was pending is not any more.
+    const { hart, map } = this.#processor;
+    if (this.#loaded) hart.exports.updateTimer(map.hart);
   }
 
   raiseSupervisorSoftware(): void {

@@ -98,6 +98,33 @@ for (const translate of [false, true]) {
       assert.equal(x(9) & 0xfff0_0000n, 0x6800_0000n);
     });
 
+    test("a timer that firmware sets is no more pending from then on", () => {
+      const { x, end } = new TestMonitor({ translate }).runToEnd(`
+        la   t0, handler
+        csrw stvec, t0
+        li   s0, 0
+        li   s1, 2000
+        csrw stimecmp, x0
+        li   t3, 32
+        csrs sie, t3
+        csrsi sstatus, 2
+        again:
+        addi s1, s1, -1
+        bnez s1, again
+        li   a0, 0
+        ${EXIT}
+        .align 2
+        handler:
+        addi s0, s0, 1
+        li   a7, 0x54494d45
+        li   a6, 0
+        li   a0, -1
+        ecall
+        sret`);
+      assert.deepEqual(end(), { kind: "fail", code: 0 });
+      assert.equal(x(8), 1n);
+    });
+
     test("its timer comes, and waiting takes no time by the instruction clock", () => {
       const { x, vm } = new TestMonitor({ translate }).runToEnd(`
         la   t0, handler

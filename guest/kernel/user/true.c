@@ -1,0 +1,7 @@
+#include "library.h"
+
+int main(const char *arguments)
+{
+	(void)arguments;
+	return 0;
+}

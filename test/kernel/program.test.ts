@@ -1,0 +1,3 @@
+import { testBuild } from "../kit/guest-program.ts";
+
+testBuild("guest/kernel", "guest/kernel/kernel.elf");

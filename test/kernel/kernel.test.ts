@@ -1,8 +1,11 @@
 /** The small kernel and its programs: the same lines on every machine. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { parseFirmware } from "#images/kernel.ts";
 import { hostelry } from "../kit/hostelry.ts";
+import { TestMonitor } from "../kit/monitor.ts";
 import { runTool, skipWithout, skipWithoutFile } from "../kit/tools.ts";
 
 const kernel = fileURLToPath(new URL("../../guest/kernel/kernel.elf", import.meta.url));
@@ -65,9 +68,14 @@ suite("the small kernel", () => {
     assert.equal(linesOf(output.toString("latin1")), expected);
   });
 
-  test("takes commands from the console, and says what went wrong", async () => {
-    const { status, stdout } = await hostelry(["run", "--bare", "--memory", "64M", "--kernel", kernel], { input: "true; nothing\ncheck 1\noff\n" });
-    assert.equal(status, 0);
-    assert.match(stdout, /nothing: no such program\nnothing: status 127\n.*check: read the kernel: -113/s);
+  test("takes commands from the console, and says what went wrong", () => {
+    const monitor = new TestMonitor();
+    const vm = monitor.create({ kernel: parseFirmware(readFileSync(kernel), kernel), append: "" }, { memory: 8 << 20 });
+    monitor.start(vm);
+    monitor.run(() => vm.output().endsWith("$ "));
+    vm.host.arrivals.push({ kind: "console", bytes: Buffer.from("true; nothing\ncheck 1\noff\n") });
+    monitor.run(() => vm.end() !== undefined);
+    assert.match(vm.output(), /nothing: no such program\nnothing: status 127\n.*check: read the kernel: -113/s);
+    assert.deepEqual(vm.end(), { kind: "poweroff" });
   });
 });

@@ -1,8 +1,13 @@
 /** Numbers and fields of control and status registers, causes and privilege levels (privileged manual). */
 
-/** With V = 1, bit 2 is set; the rest is the nominal privilege. */
-export const privilege = { user: 0, supervisor: 1, machine: 3, virtualUser: 4, virtualSupervisor: 5 } as const;
+/**
+ * With V = 1, bit 2 is set; the two bits below are the nominal privilege. Bit 3 is no privilege: it marks the kernel of a deprivileged guest in
+ * U-mode whose privileged instructions are rewritten.
+ */
+export const privilege = { user: 0, supervisor: 1, machine: 3, virtualUser: 4, virtualSupervisor: 5, rewrittenKernel: 8 } as const;
 export const virtualBit = 4;
+/** Privilege and V, without the mark. */
+export const privilegeMask = 7;
 
 /** mstatus and sstatus (3.1.6, 12.1.1): the position of each field. */
 export const status = {
@@ -30,6 +35,9 @@ export const hypervisorStatus = { gva: 6, spv: 7, spvp: 8, hu: 9, vtvm: 20, vtw:
 /** What sstatus shows of mstatus: SIE, SPIE, SPP, FS, SUM, MXR. UXL and SD are added when it is read. */
 export const sstatusMask =
   (1n << 1n) | (1n << 5n) | (1n << 8n) | (3n << 13n) | (1n << 18n) | (1n << 19n);
+
+/** Of sstatus, what counts in U-mode too. */
+export const userStatusMask = (3n << 13n) | (1n << 19n);
 
 /** What software can write of mstatus. */
 export const mstatusMask =

@@ -82,6 +82,13 @@ export interface HartExports {
   enterGuest(state: number): void;
   leaveGuest(state: number): void;
   selectBank(state: number): void;
+  /** Of a deprivileged guest: see hart/deprivileged.ts. */
+  selectView(state: number): void;
+  raiseInGuest(state: number, pc: bigint, cause: bigint, value: bigint): void;
+  returnInGuest(state: number): void;
+  accessInGuest(state: number, number: number, operation: number, operand: number, writes: number, rd: number): number;
+  /** SFENCE.VMA, with `guest` for the virtual machine that hgatp names. */
+  flush(state: number, virtual: bigint, asid: number, hasVirtual: number, hasAsid: number, guest: number): void;
   flushAll(state: number): void;
   flushJumps(state: number): void;
   codeStore(state: number, host: number, bytes: number): void;

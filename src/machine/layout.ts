@@ -15,7 +15,7 @@ const fieldSpecs = {
   x: ["i64", 33],
   f: ["i64", 32],
   pc: "i64",
-  /** 0 user, 1 supervisor (HS), 3 machine, 4 virtual user, 5 virtual supervisor: bit 2 is V, the others the nominal privilege. */
+  /** 0 user, 1 supervisor (HS), 3 machine, 4 virtual user, 5 virtual supervisor, 8 as 0: see `privilege` in csr-bits.ts. */
   privilege: "i32",
   fflags: "i32",
   frm: "i32",
@@ -71,10 +71,20 @@ const fieldSpecs = {
    */
   guestFloat: "i32",
   /**
-   * Whether a monitor stands where HS-mode and M-mode would for V = 1: a trap that would go there ends `run` instead, the hart left as it was
+   * Whether a monitor stands where HS-mode and M-mode would: a trap that would go there ends `run` instead, the hart left as it was
    * at that instruction, with the reason in the fields from `exitCause` on.
    */
   monitored: "i32",
+  /**
+   * With `monitored` and V = 0, a deprivileged guest: its kernel and its programs are both in U-mode (see hart/deprivileged.ts). Its supervisor
+   * registers are the parked ones, but for FS and MXR, which stand in mstatus, and these: its privilege (0 user, 1 supervisor), scounteren, senvcfg;
+   */
+  virtualPrivilege: "i32",
+  virtualScounteren: "i64",
+  virtualSenvcfg: "i64",
+  /** what satp holds for its programs, for its kernel, and for its kernel with SUM; whether its kernel's privileged instructions are rewritten. */
+  views: ["i64", 3],
+  rewrites: "i32",
   pmpcfg: ["i64", 2],
   pmpaddr: ["i64", 16],
   tselect: "i64",
@@ -327,7 +337,7 @@ export interface MemoryMap {
 }
 
 /** Tables of CSRs, by `privilege`. */
-export const csrModes = 6;
+export const csrModes = 9;
 /** Profile counters, u32 each. */
 export const counterCount = 1 << 16;
 /**

@@ -1,7 +1,7 @@
 /** From virtual to physical addresses: who asks, by which tables, and whether the memory there may be accessed (privileged manual, 3.1.6.3 and 12.3 to 12.7). */
 import { call, conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder } from "#wasm/function.ts";
-import { cause, privilege, status, virtualBit } from "../csr-bits.ts";
+import { cause, privilege, privilegeMask, status, virtualBit } from "../csr-bits.ts";
 import { causeFor, emitWalk, pte } from "./page-walk.ts";
 import { access, definePmpCheck } from "./physical-memory-protection.ts";
 import { bits, State, type Program } from "./program.ts";
@@ -27,7 +27,7 @@ export function defineAddressTranslation(program: Program): AddressTranslation {
     f.if(i32.and(i32.ne(f.parameter(1), access.execute), bits(mstatus, status.mprv, 1)), () =>
       f.return(previousPrivilege(f, mstatus)),
     );
-    f.push(state.get("privilege"));
+    f.push(i32.and(state.get("privilege"), privilegeMask));
   });
 
   const pmpCheck = definePmpCheck(program);

@@ -20,6 +20,8 @@ export interface Csr extends CsrBehaviour {
   readonly number: number | readonly number[];
   /** What is different where V = 1. */
   readonly guest?: Partial<CsrBehaviour>;
+  /** What is different for the kernel of a deprivileged guest; `monitor` if it is not for the hart to do. */
+  readonly deprivileged?: Partial<CsrBehaviour> | "monitor";
 }
 
 export interface Context {
@@ -33,6 +35,7 @@ export interface Context {
   readonly updateTimer: FunctionReference;
   readonly updatePmp: FunctionReference;
   readonly flushAll: FunctionReference;
+  readonly selectView: FunctionReference;
   /** What the instruction makes of an old value. */
   readonly updated: (old: Expr) => Expr;
 }
@@ -62,6 +65,9 @@ export function plain(number: number, name: FieldName, mask: bigint = -1n, after
 export function zeros(number: number | readonly number[]): Csr {
   return { number, read: constant(0), write: () => {} };
 }
+
+/** For the kernel of a deprivileged guest, the register stands elsewhere. */
+export const standsIn = (csr: Csr, { read, write }: CsrBehaviour): Csr => ({ ...csr, deprivileged: { read, ...(write && { write }) } });
 
 export const range = (first: number, length: number): number[] => Array.from({ length }, (_, i) => first + i);
 /** Low bit clear, since instructions lie at even addresses. */

@@ -9,6 +9,7 @@ import { cause, privilege, virtualBit } from "../csr-bits.ts";
 import { csrModes } from "../layout.ts";
 import { silentCsr } from "../model.ts";
 import type { Context, Csr, CsrBehaviour } from "./csr-row.ts";
+import type { Deprivileged } from "./deprivileged.ts";
 import { hypervisorCsrs } from "./hypervisor-csrs.ts";
 import { machineCsrs } from "./machine-csrs.ts";
 import { defineUpdatePmp } from "./physical-memory-protection.ts";
@@ -30,8 +31,16 @@ export interface Csrs {
 
 const numbers = 4096;
 const table: readonly Csr[] = [...machineCsrs, ...supervisorCsrs, ...hypervisorCsrs];
-const guestRows: readonly CsrBehaviour[] = table.filter(({ guest }) => guest).map((csr) => ({ ...csr, ...csr.guest }));
-const standardRows: readonly CsrBehaviour[] = [...table, ...guestRows];
+const standardRows: CsrBehaviour[] = [...table];
+/** Of each register in the table, the number of its row where V = 1 and for the kernel of a deprivileged guest; 0 for none. */
+const variants = table.map((csr, plain) => {
+  const add = (row: CsrBehaviour): number => standardRows.push(row);
+  const { guest, deprivileged } = csr;
+  return {
+    guest: guest ? add({ ...csr, ...guest }) : plain + 1,
+    deprivileged: deprivileged === "monitor" ? 0 : deprivileged ? add({ ...csr, ...deprivileged }) : plain + 1,
+  };
+});
 /** What user mode finds on the silent machine, in the place of a row that it may not have; and in a guest. */
 const silentTable: readonly Csr[] = table.filter(({ number }) => typeof number === "number" && silentCsr(number) !== undefined);
 const silentRows = silentTable.map(({ number, read }) => silentRow(number as number, read));
@@ -54,19 +63,17 @@ const highestLevel: Readonly<Record<number, number>> = {
   [privilege.machine]: 3,
   [privilege.virtualUser]: 0,
   [privilege.virtualSupervisor]: 1,
+  [privilege.rewrittenKernel]: 1,
 };
 
 function buildIndex(rows: readonly CsrBehaviour[]): Uint8Array {
   assert(rows.length < 256, "rows are counted in bytes", { rows: rows.length });
   const index = new Uint8Array(csrModes * numbers);
-  let guestRow = table.length;
-  table.forEach(({ number, guest }, row) => {
-    if (guest) guestRow++;
+  table.forEach(({ number }, plain) => {
+    const { guest, deprivileged } = variants[plain]!;
     for (const [mode, highest] of Object.entries(highestLevel)) {
-      const isGuest = Number(mode) >= virtualBit;
-      for (const n of [number].flat()) {
-        if (((n >> 8) & 3) <= highest) index[Number(mode) * numbers + n] = guest && isGuest ? guestRow : row + 1;
-      }
+      const row = Number(mode) === privilege.rewrittenKernel ? deprivileged : Number(mode) & virtualBit ? guest : plain + 1;
+      for (const n of [number].flat()) if (((n >> 8) & 3) <= highest) index[Number(mode) * numbers + n] = row;
     }
   });
   silentTable.forEach(({ number }, row) => {
@@ -79,7 +86,7 @@ function buildIndex(rows: readonly CsrBehaviour[]): Uint8Array {
   return index;
 }
 
-export function defineCsrs(program: Program, banks: TranslationBanks): Csrs {
+export function defineCsrs(program: Program, banks: TranslationBanks, { selectView }: Deprivileged): Csrs {
   const { module, map, model } = program;
   const rows = model.kind === "silent" ? [...standardRows, ...silentRows, ...silentGuestRows] : standardRows;
   const time = defineTime(program);
@@ -104,6 +111,7 @@ export function defineCsrs(program: Program, banks: TranslationBanks): Csrs {
       updatePmp,
       selectBank: banks.selectBank,
       flushAll: banks.flushAll,
+      selectView,
       updated: (old) =>
         select(
           i32.eq(operation, 1),

@@ -7,6 +7,7 @@ import { standardModel, type MachineModel } from "../model.ts";
 import { defineAddressTranslation } from "./address-translation.ts";
 import { defineCsrs } from "./csrs.ts";
 import { defineDecoder } from "./decode.ts";
+import { defineAccessInGuest, defineDeprivileged } from "./deprivileged.ts";
 import { defineInterpreter } from "./interpreter.ts";
 import { defineMemoryRoutines } from "./memory-access.ts";
 import type { Program } from "./program.ts";
@@ -53,7 +54,8 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
   const memory = defineMemoryRoutines(program, translation, banks);
   const virtualMachine = defineVirtualMachineAccess(program, translation, memory.codeStore);
   const traps = defineTraps(program, banks);
-  const csrs = defineCsrs(program, banks);
+  const deprivileged = defineDeprivileged(program, banks);
+  const csrs = defineCsrs(program, banks, deprivileged);
   const decoder = defineDecoder(program, translation, banks);
   const regions = defineRegionEntry(program, decoder);
   const routines = defineFloatingPoint(module, {
@@ -84,7 +86,10 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     raise: traps.raise,
     enterGuest: traps.enterGuest,
     leaveGuest: traps.leaveGuest,
+    ...deprivileged,
+    accessInGuest: defineAccessInGuest(program, csrs.access),
     selectBank: banks.selectBank,
+    flush: banks.flush,
     flushAll: banks.flushAll,
     flushJumps: banks.flushJumps,
     codeStore: memory.codeStore,

@@ -249,7 +249,8 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
               i64.eq(state.get("faultCause"), cause.virtualInstruction),
             );
             f.if(i32.and(forbidden, i64.eqz(state.get("faultValue"))), () => state.set("faultValue", i64.extendI32U(instructionBits())));
-            f.if(i32.or(i32.geU(state.get("privilege"), privilege.machine), state.get("faultAsGuest")), () =>
+            const watched = i32.or(state.get("faultAsGuest"), state.get("monitored"));
+            f.if(i32.or(i32.geU(state.get("privilege"), privilege.machine), watched), () =>
               state.set("faultInstruction", instructionBits()),
             );
             f.branch(trapAtPc);
@@ -819,7 +820,8 @@ export class InterpretedSemantics implements Semantics {
   system(operation: SystemOperation): void {
     const { name } = instructions[this.#form.number]!;
     if (this.#parts.model.kind === "silent" && silentInstructions[name] !== undefined) {
-      this.f.if(i32.eqz(i32.and(this.#state.get("privilege"), 3)), () => {
+      // Where a kernel's instructions are rewritten, these are too.
+      this.f.if(i32.eqz(i32.and(this.#state.get("privilege"), 3 | privilege.rewrittenKernel)), () => {
         this.#advance();
         this.f.branch(this.#labels.next);
       });

@@ -4,7 +4,9 @@
  */
 import { i32, i64, select, type Expr } from "#wasm/expression.ts";
 import type { Local } from "#wasm/function.ts";
-import { envcfg, hypervisorStatus, interrupt, privilege, sstatusMask, sstatusXlen, status, supervisorInterrupts, virtualInterrupts } from "../csr-bits.ts";
+import {
+  envcfg, hypervisorStatus, interrupt, privilege, sstatusMask, sstatusXlen, status, supervisorInterrupts, userStatusMask, virtualInterrupts,
+} from "../csr-bits.ts";
 import type { FieldName } from "../layout.ts";
 import {
   address,
@@ -15,11 +17,13 @@ import {
   field,
   pendingInterrupts,
   plain,
+  standsIn,
   vector,
   withSd,
   writeMasked,
   type Context,
   type Csr,
+  type CsrBehaviour,
 } from "./csr-row.ts";
 import { bits } from "./program.ts";
 import { guestEnvironment } from "./two-stage-translation.ts";
@@ -71,6 +75,22 @@ const guestStatus: Csr["guest"] = {
   },
 };
 
+/** The status of a deprivileged guest without UXL and SD: what counts in U-mode stands in the hart's own. */
+function virtualStatus(state: Context["state"]): Expr {
+  return i64.or(i64.and(state.get("parkedStatus"), ~userStatusMask), i64.and(state.get("mstatus"), userStatusMask));
+}
+
+const deprivilegedStatus: Csr["deprivileged"] = {
+  read: ({ state }) => i64.or(withSd(virtualStatus(state)), sstatusXlen),
+  write: (c, value) => {
+    const { state } = c;
+    state.set("mstatus", i64.or(i64.and(state.get("mstatus"), ~userStatusMask), i64.and(value, userStatusMask)));
+    state.set("parkedStatus", i64.and(value, sstatusMask));
+    c.f.call(c.selectView, [state.base]);
+    attention(c);
+  },
+};
+
 /** The bits of mie and mip that HS-mode delegated are VS-mode's, one bit lower. */
 export const guestView =
   (name: "mie" | "mip"): Csr["read"] =>
@@ -119,32 +139,44 @@ export function writeComparator(c: Context, name: FieldName, value: Local): void
 const softwareInterrupt = 1 << interrupt.supervisorSoftware;
 const virtualSoftwareInterrupt = 1 << interrupt.virtualSupervisorSoftware;
 
+const guestEnabled: CsrBehaviour = {
+  read: guestView("mie"),
+  write: (c, value) => writeGuestView(c, "mie", value, virtualInterrupts),
+};
+const guestPending: CsrBehaviour = {
+  read: guestView("mip"),
+  write: (c, value) => writeGuestView(c, "mip", value, virtualSoftwareInterrupt),
+};
+
 export const supervisorCsrs: readonly Csr[] = [
   {
     number: 0x100,
     read: ({ state }) => i64.or(withSd(i64.and(state.get("mstatus"), sstatusMask)), sstatusXlen),
     write: (c, value) => writeStatus(c, value, sstatusMask),
     guest: guestStatus,
+    deprivileged: deprivilegedStatus,
   },
   {
     number: 0x104,
     read: delegatedView("mie"),
     write: (c, value) => writeDelegated(c, "mie", value, supervisorInterrupts),
-    guest: { read: guestView("mie"), write: (c, value) => writeGuestView(c, "mie", value, virtualInterrupts) },
+    guest: guestEnabled,
+    deprivileged: guestEnabled,
   },
-  vector(0x105, "stvec"),
-  plain(0x106, "scounteren", 0xffffffffn),
-  environment(0x10a, "senvcfg", environmentMask),
-  plain(0x140, "sscratch"),
-  address(0x141, "sepc"),
-  plain(0x142, "scause"),
-  plain(0x143, "stval"),
+  standsIn(vector(0x105, "stvec"), vector(0x105, "parkedStvec")),
+  standsIn(plain(0x106, "scounteren", 0xffffffffn), plain(0x106, "virtualScounteren", 0xffffffffn)),
+  standsIn(environment(0x10a, "senvcfg", environmentMask), environment(0x10a, "virtualSenvcfg", environmentMask)),
+  standsIn(plain(0x140, "sscratch"), plain(0x140, "parkedSscratch")),
+  standsIn(address(0x141, "sepc"), address(0x141, "parkedSepc")),
+  standsIn(plain(0x142, "scause"), plain(0x142, "parkedScause")),
+  standsIn(plain(0x143, "stval"), plain(0x143, "parkedStval")),
   {
     number: 0x144,
     read: delegatedView("mip"),
     // Only the software interrupt is writable from here.
     write: (c, value) => writeDelegated(c, "mip", value, softwareInterrupt),
-    guest: { read: guestView("mip"), write: (c, value) => writeGuestView(c, "mip", value, virtualSoftwareInterrupt) },
+    guest: guestPending,
+    deprivileged: guestPending,
   },
   {
     number: 0x14d,
@@ -157,6 +189,7 @@ export const supervisorCsrs: readonly Csr[] = [
       virtual: ({ state }) =>
         i32.or(i32.eqz(bits(guestEnvironment(state), envcfg.stce, 1)), i32.eqz(i32.and(state.low("hcounteren"), 2))),
     },
+    deprivileged: { read: field("vstimecmp"), write: (c, value) => writeComparator(c, "vstimecmp", value) },
   },
   {
     number: 0x180,
@@ -166,5 +199,6 @@ export const supervisorCsrs: readonly Csr[] = [
       i32.and(i32.eq(state.get("privilege"), privilege.supervisor), bits(state.get("mstatus"), status.tvm, 1)),
     write: (c, value) => writeSatp(c, "satp", value),
     guest: { virtual: ({ state }) => bits(state.get("hstatus"), hypervisorStatus.vtvm, 1) },
+    deprivileged: "monitor",
   },
 ];

@@ -33,6 +33,12 @@ export interface TranslationBanks {
   readonly purgeWritable: FunctionReference;
 }
 
+/** Of a deprivileged guest, the index of `views`: 0 its programs', 1 its kernel's, 2 its kernel's with SUM. */
+export function view(state: State): Expr {
+  const sum = bits(state.get("parkedStatus"), status.sum, 1);
+  return select(state.get("virtualPrivilege"), i32.add(sum, 1), i32.const(0));
+}
+
 /** Address of a TLB's entry for a virtual address: `table` is its place in the bank. */
 export function tlbEntry(bankBase: Expr, virtual: Expr, table: number, entries: number): Expr {
   const index = i32.and(i32.shrU(i32.wrap(virtual), 8), (entries - 1) << 4);
@@ -69,10 +75,11 @@ export function filterBit(virtual: Expr, shift: number): Expr {
 
 /**
  * Where a bank's key has what: privilege (2 bits) and V of the hart and of its data accesses, SUM and MXR, and the mode and ASID of satp; for
- * V = 1 also HS-mode's MXR and the mode and VMID of hgatp. `one` is set in every key, so that none is 0.
+ * V = 1 also HS-mode's MXR and the mode and VMID of hgatp. A deprivileged guest has its view and the VMID of hgatp, and only its data "are" in
+ * V = 1: so fences find it as one of that virtual machine. `one` is set in every key, so that none is 0.
  */
 const bankKey = {
-  privilege: 0, data: 2, sum: 4, mxr: 5, virtual: 6, dataVirtual: 7, one: 8, hostMxr: 9, asid: 16, mode: 32, guestMode: 44, vmid: 48,
+  privilege: 0, data: 2, sum: 4, mxr: 5, virtual: 6, dataVirtual: 7, one: 8, hostMxr: 9, view: 10, asid: 16, mode: 32, guestMode: 44, vmid: 48,
 } as const;
 
 export const largePageShift = 21;
@@ -130,6 +137,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     const satp = f.let(select(i32.eq(i32.and(current, data), privilege.machine), i64.const(0), state.get("satp")));
     const guestKey = f.local("i64");
     const vmid = f.local("i32");
+    const seen = f.local("i32");
     f.if(i32.and(data, virtualBit), () => {
       // What the guest's hypervisor decides is in the key too; its VMID moves a guest's banks away from others'.
       const isGuest = f.let(i32.and(current, virtualBit));
@@ -154,12 +162,19 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       );
       f.set(data, i32.and(data, 3));
       f.set(current, i32.and(current, 3));
-    });
+    }, () => f.if(state.get("monitored"), () => {
+      f.set(seen, view(state));
+      f.set(vmid, bits(state.get("hgatp"), 44, 14));
+      f.set(guestKey, i64.or(i64.shl(i64.extendI32U(vmid), bankKey.vmid), i64.extendI32U(i32.or(i32.shl(seen, bankKey.view), 1 << bankKey.dataVirtual))));
+      f.set(data, privilege.user);
+      f.set(current, privilege.user);
+    }));
     const asid = bits(satp, 44, 16);
     const usesSum = i32.eq(data, privilege.supervisor);
     const sum = f.let(i32.and(bits(mstatus, status.sum, 1), usesSum));
     // Without SUM the supervisor sees its own pages only, which are global as a rule: all address spaces share a bank.
-    const shared = f.let(i32.and(i32.and(usesSum, i32.eqz(sum)), i32.eq(current, data)));
+    const ownOnly = i32.and(i32.and(usesSum, i32.eqz(sum)), i32.eq(current, data));
+    const shared = f.let(i32.or(ownOnly, i32.eq(seen, 1)));
     const keyAsid = f.let(select(shared, i32.const(0), asid));
     const key = f.let(
       i64.or(
@@ -172,7 +187,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
         ),
       ),
     );
-    const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(data), i32.const(0), 3));
+    const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(data), seen, i32.const(3)));
     const index = f.let(i32.or(i32.shl(i32.and(i32.add(keyAsid, vmid), 7), 2), kind));
     const base = f.let(bankAt(index));
     state.set("bank", base);

@@ -39,9 +39,13 @@ export function enterTrap(state: State, entry: TrapEntry): void {
     i64.or(i64.shl(i64.extendI32U(bits(mstatus, ie, 1)), pie), i64.shl(i64.extendI32U(previous), pp)),
   );
   state.set("mstatus", further ? i64.or(pushed, further.value) : pushed);
-  const vector = f.let(state.get(isSupervisor ? "stvec" : "mtvec"));
+  state.set("pc", trapVector(f.let(state.get(isSupervisor ? "stvec" : "mtvec")), number, isInterrupt));
+}
+
+/** Where a trap goes by stvec or its like: vectored interrupts have an instruction each. */
+export function trapVector(vector: Local, number: Expr, isInterrupt: Expr): Expr {
   const offset = select(i32.and(isInterrupt, i32.wrap(vector)), i64.extendI32U(i32.shl(number, 2)), i64.const(0));
-  state.set("pc", i64.add(i64.and(vector, -4), offset));
+  return i64.add(i64.and(vector, -4), offset);
 }
 
 /** Whether machine mode leaves a trap to HS-mode (i32). */

@@ -63,7 +63,7 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     const number = f.let(i32.and(i32.wrap(reason), 63));
     const isInterrupt = f.let(i64.ltS(reason, 0));
     const current = f.let(state.get("privilege"));
-    f.if(i32.or(i32.geU(current, privilege.machine), state.get("faultAsGuest")), () => {
+    f.if(i32.or(i32.or(i32.geU(current, privilege.machine), state.get("faultAsGuest")), state.get("monitored")), () => {
       const isGuest = i32.and(current, virtualBit);
       const delegated = i32.and(isDelegated(state, number, isInterrupt), isDelegatedFurther(state, number, isInterrupt));
       f.if(
@@ -125,9 +125,14 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
         select(i32.or(isGuest, enabled), i32.and(i32.and(pending, delegated), i32.xor(toGuest, -1)), 0),
       ),
     );
-    f.if(i32.eqz(taken), () =>
-      f.set(taken, select(i32.and(isGuest, enabled), i32.and(i32.and(pending, delegated), toGuest), 0)),
+    // A deprivileged guest's are its monitor's to give it.
+    const isDeprivileged = i32.and(state.get("monitored"), i32.eqz(isGuest));
+    const guestEnabled = conditional(
+      isDeprivileged,
+      i32.or(i32.eqz(state.get("virtualPrivilege")), bits(state.get("parkedStatus"), status.sie, 1)),
+      i32.and(isGuest, enabled),
     );
+    f.if(i32.eqz(taken), () => f.set(taken, select(guestEnabled, i32.and(i32.and(pending, delegated), toGuest), 0)));
     for (const number of interruptOrder) {
       f.if(i32.and(taken, 1 << number), () => {
         f.call(raise, [state.base, f.parameter(1), interruptBit | BigInt(number), 0]);

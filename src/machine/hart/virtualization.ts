@@ -107,7 +107,7 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
     const isGuestPage = f.let(isException(guestPageFaults));
     const guestPhysical = f.let(conditional(isGuestPage, state.get("faultGuestPhysical"), 0));
     const implicit = f.let(select(isGuestPage, state.get("faultImplicit"), 0));
-    f.if(i32.and(isGuest, state.get("monitored")), () => {
+    f.if(state.get("monitored"), () => {
       state.set("exitCause", i32.or(number, i32.shl(isInterrupt, 31)));
       state.set("exitInstruction", conditional(isException(accesses | forbidden), state.get("faultInstruction"), 0));
       state.set("exitImplicit", implicit);

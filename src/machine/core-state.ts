@@ -40,6 +40,7 @@ export function beginKernel(state: HartState, privilege: number, pc: bigint, a0:
   state.set("pc", pc);
   state.setNumber("privilege", privilege);
   state.set("mstatus", 0);
+  state.setNumber("guestFloat", 0);
   state.set("satp", 0);
   state.set("x", a0, 10);
   state.set("x", a1, 11);

@@ -4,6 +4,9 @@ import type { DmaMemory } from "./bus.ts";
 import { frame, frameFlags, type MemoryMap } from "./layout.ts";
 
 export class PhysicalMemory implements DmaMemory {
+  /** All of it, and before it all else in the linear memory, as words; the index of the first that is memory. */
+  readonly words: Uint32Array;
+  readonly firstWord: number;
   readonly #bytes: Uint8Array;
   readonly #frames: DataView;
   readonly #map: MemoryMap;
@@ -11,6 +14,8 @@ export class PhysicalMemory implements DmaMemory {
   readonly #codeStore: (host: number, length: number) => void;
 
   constructor(memory: WebAssembly.Memory, map: MemoryMap, codeStore: (host: number, length: number) => void) {
+    this.words = new Uint32Array(memory.buffer);
+    this.firstWord = map.ram / 4;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#frames = new DataView(memory.buffer, map.frames, (map.ramSize / 4096) * frame.size);
     this.#map = map;

@@ -17,8 +17,8 @@ export interface Guest {
   mmioWrite(address: number, size: number, low: number, high: number): boolean;
   /** Ticks of its clock. */
   ticks(): number;
-  /** What a monitor is there for has happened: see `monitored` in the hart's state. Returns whether the guest is to go on at once. */
-  exit?(): boolean;
+  /** What a monitor is there for has happened: see `monitored` in the hart's state. Returns 0 if the guest is to go on at once, else why not: an ExitReason. */
+  exit?(): number;
 }
 
 /** While translations are made, slices are run piece by piece, so that they are soon in their places: code that waits for its own is interpreted. */
@@ -72,7 +72,7 @@ export class Processor {
       this.translator?.poll();
       this.#draw();
       reason = hart.exports.run(map.hart);
-      while (reason === ExitReason.exit && guest.exit!()) reason = hart.exports.run(map.hart);
+      while (reason === ExitReason.exit && (reason = guest.exit!()) === 0) reason = hart.exports.run(map.hart);
     } while (reason === ExitReason.slice && state.number("budget") + state.number("reserve") > 0);
     const seconds = (performance.now() - before) / 1000;
     state.addNumber("instretTarget", -state.number("budget"));

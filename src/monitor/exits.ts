@@ -11,6 +11,18 @@ export const exitKinds = [
   "access-fault",
   /** An instruction that a guest hasn't. */
   "virtual-instruction",
+  /** A privileged instruction of a kernel in U-mode, which the monitor has done in its place. */
+  "privileged-instruction",
+  /** A trap that is the guest's own, and has been handed to its kernel: a system call, a breakpoint. */
+  "guest-trap",
+  /** An interrupt handed to its kernel. */
+  "interrupt",
+  /** A page fault by the guest's own tables, handed to its kernel. */
+  "true-fault",
+  /** A page fault by the shadow's alone. */
+  "hidden-fault",
+  /** A write to one of its page tables. */
+  "table-write",
   /** WFI with nothing pending. */
   "wait",
   /** The slice was used up. */

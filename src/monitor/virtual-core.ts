@@ -1,33 +1,47 @@
 /** A virtual machine's hart (a vCPU), as its board sees it: state that is on the machine's hart only while that executes it. */
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
-import { beginKernel, clear, COUNTERS, deadlineOf, ENVIRONMENT, openMemory } from "#machine/core-state.ts";
+import { beginKernel, clear, COUNTERS, deadlineOf } from "#machine/core-state.ts";
 import type { Core } from "#machine/core.ts";
-import { cause, interrupt, privilege, status, virtualInterrupts } from "#machine/csr-bits.ts";
+import { interrupt, privilege, virtualInterrupts } from "#machine/csr-bits.ts";
 import { HartState } from "#machine/hart.ts";
 import { architecturalFields, architecturalSize, layout } from "#machine/layout.ts";
 import type { Processor } from "#machine/processor.ts";
+import type { Confinement } from "./confinement.ts";
 
-const bit = (...numbers: readonly number[]): bigint => numbers.reduce((all, number) => all | (1n << BigInt(number)), 0n);
+const INTERRUPT = 1n << 63n;
 
-/** What a guest's kernel handles itself. Not: its system calls to us, faults of the second stage, and what is only there for a hypervisor. */
-const OWN_EXCEPTIONS = bit(
-  cause.instructionMisaligned, cause.instructionAccess, cause.illegalInstruction, cause.breakpoint, cause.loadMisaligned, cause.loadAccess,
-  cause.storeMisaligned, cause.storeAccess, cause.ecallFromUser, cause.instructionPage, cause.loadPage, cause.storePage,
-);
+/** An access to a CSR, as an instruction has it: `operand` is a register's number, or with bit 5 the value itself. */
+export interface CsrAccess {
+  readonly csr: number;
+  /** 1 write, 2 set, 3 clear. */
+  readonly operation: number;
+  readonly operand: number;
+  readonly writes: boolean;
+  readonly rd: number;
+}
 
 export class VirtualCore implements Core, Saveable {
   readonly state: HartState;
   readonly #processor: Processor;
-  readonly #hgatp: bigint;
+  #confinement: Confinement;
+  /** The hart may have translations that were dropped while something else was executed. */
+  #stale = false;
   /** The state while the hart executes something else. */
   readonly #saved = new Uint8Array(architecturalSize());
   #loaded = false;
 
-  constructor(processor: Processor, hgatp: bigint) {
+  constructor(processor: Processor, confinement: Confinement) {
     this.#processor = processor;
     this.state = new HartState(this.#saved, 0);
-    this.#hgatp = hgatp;
-    this.reset();
+    this.#confinement = confinement;
+    this.#begin();
+  }
+
+  /** The guest is confined in another way from now on, and notices nothing. */
+  confine(confinement: Confinement): void {
+    this.#confinement.leave(this.state);
+    this.#confinement = confinement;
+    this.#entered();
   }
 
   /** The machine switch: the hart is this one's from now on. */
@@ -38,6 +52,7 @@ export class VirtualCore implements Core, Saveable {
     this.state.place(memory, map.hart);
     this.#loaded = true;
     this.#processor.contextChanged();
+    if (this.#stale) this.flushGuest({});
   }
 
   /** The hart is to execute something else. */
@@ -53,7 +68,9 @@ export class VirtualCore implements Core, Saveable {
 
   /** All architectural state, by name. */
   save(): SavedState {
+    this.#confinement.leave(this.state);
     const fields = architecturalFields.map((name) => [name, Array.from({ length: layout[name].count }, (_, index) => `${this.state.get(name, index)}`)]);
+    this.#entered();
     return { kind: "virtual-core", version: 1, fields: Object.fromEntries(fields) };
   }
 
@@ -62,7 +79,7 @@ export class VirtualCore implements Core, Saveable {
     const fields = StateReader.open(state, "virtual-core", 1).object("fields");
     const values = architecturalFields.map((name) => [name, fields.bigints(name, layout[name].count)] as const);
     for (const [name, elements] of values) elements.forEach((value, index) => this.state.set(name, value, index));
-    this.#confine();
+    this.#entered();
   }
 
   /** Of the lines into a hart, VS-mode has the supervisor's external interrupt; the machine's end nowhere. */
@@ -89,39 +106,27 @@ export class VirtualCore implements Core, Saveable {
 
   /** VS-mode, and all else zero, but for what keeps it a virtual hart. */
   reset(): void {
+    this.#confinement.leave(this.state);
+    this.#begin();
+  }
+
+  #begin(): void {
     const { state } = this;
     clear(state);
     state.setNumber("privilege", privilege.virtualSupervisor);
     state.set("scounteren", COUNTERS);
-    this.#confine();
-    if (this.#loaded) this.#processor.contextChanged();
-  }
-
-  /** What makes it a guest, and none of which it can reach. */
-  #confine(): void {
-    const { state } = this;
-    state.setNumber("privilege", state.number("privilege") & 1 ? privilege.virtualSupervisor : privilege.virtualUser);
-    state.setNumber("monitored", 1);
-    state.setNumber("firmware", 0);
-    state.setNumber("reservation", 0);
-    state.set("stimecmp", -1n);
-    state.set("medeleg", -1n);
-    state.set("mideleg", BigInt(virtualInterrupts));
-    state.set("hedeleg", OWN_EXCEPTIONS);
-    state.set("hideleg", BigInt(virtualInterrupts));
-    state.set("mcounteren", COUNTERS);
-    state.set("hcounteren", COUNTERS);
-    state.set("menvcfg", ENVIRONMENT);
-    state.set("henvcfg", ENVIRONMENT);
-    state.set("hgatp", this.#hgatp);
-    // Floating point is on for HS-mode, where the monitor stands: so the guest's own switch is the one that counts.
-    state.set("parkedStatus", 3n << BigInt(status.fs));
-    // All of the machine's memory: which of it is the guest's is for its G-stage tables to say.
-    openMemory(state);
+    this.#entered();
   }
 
   enterSupervisor(pc: bigint, a0: bigint, a1: bigint): void {
+    this.#confinement.leave(this.state);
     beginKernel(this.state, privilege.virtualSupervisor, pc, a0, a1);
+    this.#entered();
+  }
+
+  /** From the common form of a virtual hart's state. */
+  #entered(): void {
+    this.#confinement.enter(this.state);
     if (this.#loaded) this.#processor.contextChanged();
   }
 
@@ -141,6 +146,14 @@ export class VirtualCore implements Core, Saveable {
     hart.exports.flushAll(map.hart);
   }
 
+  /** The hart forgets a virtual page of all the guest's address spaces; all pages of one, by the ASID that the hart has for it; or all of the guest's. */
+  flushGuest({ virtual, asid }: { readonly virtual?: bigint; readonly asid?: number }): void {
+    this.#stale = !this.#loaded;
+    if (this.#stale) return;
+    const { hart, map } = this.#processor;
+    hart.exports.flush(map.hart, virtual ?? 0n, asid ?? 0, Number(virtual !== undefined), Number(asid !== undefined), 1);
+  }
+
   /**
    * A trap into the guest's kernel, at the instruction that came out. Nothing retires, but as on the bare machine it takes one of the slice: a guest
    * whose trap vector faults must come to the slice's end all the same. Returns whether it has not.
@@ -148,7 +161,7 @@ export class VirtualCore implements Core, Saveable {
   raise(reason: number, value: bigint): boolean {
     const { hart, map } = this.#processor;
     const { state } = this;
-    hart.exports.raise(map.hart, state.get("pc"), BigInt(reason), value);
+    hart.exports[this.#confinement.raise](map.hart, state.get("pc"), BigInt(reason), value);
     const budget = state.number("budget");
     if (budget === 0) return false;
     state.setNumber("budget", budget - 1);
@@ -157,10 +170,48 @@ export class VirtualCore implements Core, Saveable {
   }
 
   /** The instruction that came out has been done in the hart's place: it counts as any other. */
-  retire(length: number): void {
+  retire(length: number, count = 1): void {
     const { state } = this;
     state.addNumber("pc", length);
-    state.setNumber("budget", state.number("budget") - 1);
+    state.setNumber("budget", state.number("budget") - count);
+  }
+
+  /** What follows is for the kernel of a deprivileged guest. An interrupt into it, by the number that it has there: */
+  interrupt(number: number): void {
+    const { hart, map } = this.#processor;
+    hart.exports.raiseInGuest(map.hart, this.state.get("pc"), INTERRUPT | BigInt(number), 0n);
+  }
+
+  /** its SRET; */
+  returnFromTrap(): void {
+    this.#processor.hart.exports.returnInGuest(this.#processor.map.hart);
+  }
+
+  /** an access to one of its registers; false if that is illegal; */
+  accessCsr({ csr, operation, operand, writes, rd }: CsrAccess): boolean {
+    const { hart, map } = this.#processor;
+    return hart.exports.accessInGuest(map.hart, csr, operation, operand, Number(writes), rd) === 0;
+  }
+
+  /** its views are others. */
+  selectView(): void {
+    this.#processor.hart.exports.selectView(this.#processor.map.hart);
+  }
+
+  /** Runs `body` with a budget of one instruction. */
+  single(body: () => void): void {
+    const { state } = this;
+    const held = state.number("budget") - 1;
+    state.setNumber("budget", 1);
+    state.addNumber("instretTarget", -held);
+    body();
+    state.setNumber("budget", state.number("budget") + held);
+    state.addNumber("instretTarget", held);
+  }
+
+  /** The hart goes on with this core: an ExitReason. */
+  run(): number {
+    return this.#processor.hart.exports.run(this.#processor.map.hart);
   }
 
   #timerEnabled(): boolean {

@@ -2,13 +2,17 @@
 import { HostelryError } from "#base/errors.ts";
 import type { SavedState } from "#base/saved-state.ts";
 import { Computer, type ClockMode, type MachineEnd } from "#machine/computer.ts";
+import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { Guest, Processor } from "#machine/processor.ts";
 import type { Outside } from "#machine/inputs.ts";
 import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
 import { HardwareTechnique } from "./cpu/hardware.ts";
+import type { CpuTechnique, CpuTechniqueName } from "./cpu/technique.ts";
+import { TrapAndEmulate } from "./cpu/trap-and-emulate.ts";
 import { ExitRecorder, exitKinds, type ExitKind, type SavedExits } from "./exits.ts";
 import { GuestMemory, type SavedGuestMemory } from "./memory/guest-memory.ts";
+import type { ShadowPolicy } from "./memory/shadow.ts";
 import type { MachineMemory } from "./memory/machine-memory.ts";
 import { VirtualCore } from "./virtual-core.ts";
 
@@ -21,6 +25,10 @@ export interface VmOptions extends Omit<BoardOptions, "computer"> {
   /** Bytes; a multiple of 4096. */
   readonly memory: number;
   readonly clock: ClockMode;
+  /** `hardware` if absent. */
+  readonly cpu?: CpuTechniqueName;
+  /** Of the techniques that need shadow tables; `cached` if absent. */
+  readonly shadow?: ShadowPolicy;
   readonly outside: Outside;
   /** Whether its output has nowhere to go, so that it must wait. */
   readonly congested?: () => boolean;
@@ -51,7 +59,7 @@ export class VirtualMachine implements Guest {
   readonly board: Board;
   readonly memory: GuestMemory;
   readonly exits = new ExitRecorder();
-  readonly #technique: HardwareTechnique;
+  readonly #technique: CpuTechnique;
   readonly #congested: () => boolean;
   #failure: VmEnd | undefined;
   /** On the hart, and in the monitor for its sake: milliseconds. */
@@ -63,11 +71,10 @@ export class VirtualMachine implements Guest {
     this.name = options.name;
     this.id = options.id;
     this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory }, saved?.memory);
-    const hgatp = this.memory.tables.hgatp(options.id);
-    this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, hgatp));
+    this.#technique = this.#techniqueOf(options);
+    this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#technique.confinement));
     this.computer = new Computer({ harts: this.cores, hypervisor: false, dma: this.memory, memory: this.memory }, options.clock, options.outside);
     this.board = new Board({ ...options, computer: this.computer });
-    this.#technique = new HardwareTechnique(this);
     this.#congested = options.congested ?? (() => false);
     if (saved !== undefined) this.#restore(saved);
   }
@@ -75,10 +82,12 @@ export class VirtualMachine implements Guest {
   /** To be taken between slices. The VM is not to run here again. */
   save(): SavedVm {
     for (const core of this.cores) core.unload();
+    const cores = this.cores.map((core) => core.save());
+    this.#technique.release();
     return {
       computer: this.computer.save(),
       board: this.board.save(),
-      cores: this.cores.map((core) => core.save()),
+      cores,
       memory: this.memory.save(),
       exits: this.exits.save(),
       ranFor: this.#ranFor,
@@ -123,14 +132,15 @@ export class VirtualMachine implements Guest {
   }
 
   /** What a guest does wrong is its own fault; what it needs and can't have ends it. Neither reaches another VM. */
-  exit(): boolean {
+  exit(): number {
     const before = performance.now();
     try {
-      return this.#technique.exit() && this.computer.ended === undefined;
+      const reason = this.#technique.exit();
+      return reason === 0 && this.computer.ended !== undefined ? ExitReason.exit : reason;
     } catch (error) {
       if (!(error instanceof HostelryError)) throw error;
       this.#failure = { kind: "failed", code: error.code, message: error.message };
-      return false;
+      return ExitReason.exit;
     } finally {
       this.#inMonitor += performance.now() - before;
     }
@@ -155,9 +165,14 @@ export class VirtualMachine implements Guest {
     this.exits.record(exitKinds.indexOf(kind), EPOCH + performance.now(), state.number("pc"), state.high("pc"), detail);
   }
 
+  #techniqueOf({ cpu = "hardware", shadow = "cached" }: VmOptions): CpuTechnique {
+    return cpu === "hardware" ? new HardwareTechnique(this) : new TrapAndEmulate(this, shadow);
+  }
+
   /** Gives every frame back. */
   release(): void {
     for (const core of this.cores) core.unload();
+    this.#technique.release();
     this.memory.release();
   }
 }

@@ -11,6 +11,7 @@ import type { Computer } from "#machine/computer.ts";
 import { Machine } from "#machine/machine.ts";
 import { Board, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
+import { cpuTechniques, type CpuTechniqueName } from "#monitor/cpu/technique.ts";
 import { defaultImage } from "../kit/hostelry.ts";
 import { QuietHost, TestMonitor } from "../kit/monitor.ts";
 
@@ -58,9 +59,9 @@ function onBareMachine(files: BootFiles): Run {
   };
 }
 
-function inVm(files: BootFiles): Run {
-  const monitor = new TestMonitor({ memory: MEMORY + 8 * MIB, translate: true });
-  const test = monitor.create(files, { memory: MEMORY });
+function inVm(files: BootFiles, cpu: CpuTechniqueName): Run {
+  const monitor = new TestMonitor({ memory: MEMORY + 24 * MIB, translate: true });
+  const test = monitor.create(files, { memory: MEMORY, cpu });
   const { vm } = test;
   monitor.start(test);
   const untouched = new Uint8Array(PAGE);
@@ -83,16 +84,21 @@ suite("Debian on the bare machine and in a VM", { skip: "skip" in found && found
       initrd: await readFile(image.initrdPath),
       append: image.manifest.append,
     };
-    const [bare, vm] = [onBareMachine(files), inVm(files)];
+    const bare = onBareMachine(files);
+    const vms = cpuTechniques.map((cpu) => [cpu, inVm(files, cpu)] as const);
     for (const stop of STOPS) {
-      for (const run of [bare, vm]) run.to(stop);
-      assert.equal(vm.pc().toString(16), bare.pc().toString(16), `pc after ${stop} instructions`);
-      for (let i = 0; i < 32; i++) assert.equal(vm.register(i).toString(16), bare.register(i).toString(16), `x${i} after ${stop} instructions`);
-      for (let page = address.memory / PAGE; page < (address.memory + MEMORY) / PAGE; page++) {
-        assert.ok(Buffer.compare(bare.page(page), vm.page(page)) === 0, `page ${page.toString(16)} after ${stop} instructions`);
+      bare.to(stop);
+      for (const [cpu, vm] of vms) {
+        vm.to(stop);
+        const where = `after ${stop} instructions by ${cpu}`;
+        assert.equal(vm.pc().toString(16), bare.pc().toString(16), `pc ${where}`);
+        for (let i = 0; i < 32; i++) assert.equal(vm.register(i).toString(16), bare.register(i).toString(16), `x${i} ${where}`);
+        for (let page = address.memory / PAGE; page < (address.memory + MEMORY) / PAGE; page++) {
+          assert.ok(Buffer.compare(bare.page(page), vm.page(page)) === 0, `page ${page.toString(16)} ${where}`);
+        }
       }
     }
     assert.match(bare.output(), /Linux version/);
-    assert.equal(vm.output(), bare.output());
+    for (const [cpu, vm] of vms) assert.equal(vm.output(), bare.output(), cpu);
   });
 });

@@ -278,7 +278,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       f.block((skip) => {
         f.branchIf(skip, i64.ne(i64.and(key, mask), wanted));
         // Global entries stay when an address space is flushed.
-        const isShared = i32.eq(i32.and(i32.wrap(key), 0xffff001f), privilege.supervisor * 5);
+        const isShared = i32.or(i32.eq(i32.and(i32.wrap(key), 0xffff001f), privilege.supervisor * 5), i32.eq(bits(key, bankKey.view, 2), 1));
         f.if(i32.and(isShared, hasAsid), () => f.branchIf(skip, i32.eqz(i32.load(base, bank.nonGlobal))), () =>
           f.branchIf(skip, i32.and(hasAsid, i32.ne(bits(key, bankKey.asid, 16), asid))),
         );

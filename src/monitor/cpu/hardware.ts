@@ -5,22 +5,32 @@
 import { cause } from "#machine/csr-bits.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
 import type { HartState } from "#machine/hart.ts";
-import { deviceAccess, type DeviceAccess } from "../io/device-access.ts";
+import { ExitReason } from "#machine/hart/exit-reason.ts";
+import { HardwareConfinement } from "../confinement.ts";
+import { emulateDeviceAccess } from "../io/emulated.ts";
 import type { VirtualMachine } from "../vm.ts";
 import type { CpuTechnique } from "./technique.ts";
 
 export class HardwareTechnique implements CpuTechnique {
+  readonly confinement: HardwareConfinement;
   readonly #vm: VirtualMachine;
 
   constructor(vm: VirtualMachine) {
     this.#vm = vm;
+    this.confinement = new HardwareConfinement(vm.memory.tables.hgatp(vm.id));
   }
 
   get #state(): HartState {
     return this.#vm.core.state;
   }
 
-  exit(): boolean {
+  release(): void {}
+
+  exit(): number {
+    return this.#handle() ? 0 : ExitReason.exit;
+  }
+
+  #handle(): boolean {
     switch (this.#state.number("exitCause")) {
       case cause.ecallFromVirtualSupervisor:
         return this.#hypercall();
@@ -50,27 +60,11 @@ export class HardwareTechnique implements CpuTechnique {
       memory.touch(page);
       return true;
     }
-    const access = this.#state.number("exitImplicit") === 0 ? deviceAccess(this.#state.number("exitInstruction")) : undefined;
-    if (access !== undefined && physical < 2 ** 32 && physical % access.size === 0 && this.#device(physical, access)) return true;
+    // Tables in a device are no tables.
+    const isAccess = this.#state.number("exitImplicit") === 0;
+    if (isAccess && emulateDeviceAccess(this.#vm, physical, this.#state.number("exitInstruction"))) return true;
     this.#vm.record("access-fault", physical);
     return this.#vm.core.raise(accessFault(this.#state.number("exitCause")), this.#state.get("exitTval"));
-  }
-
-  /** Does what the instruction would have done; false if no device answers. */
-  #device(physical: number, access: DeviceAccess): boolean {
-    const { core, computer } = this.#vm;
-    const { state } = core;
-    if (computer.bus.find(physical) === undefined) return false;
-    this.#vm.record(access.kind === "write" ? "device-write" : "device-read", physical);
-    // First, since what the device does may shorten the slice.
-    core.retire(access.length);
-    if (access.kind === "write") {
-      computer.mmioWrite(physical, access.size, state.low("x", access.register), state.high("x", access.register));
-    } else {
-      const value = computer.mmioRead(physical, access.size)!;
-      if (access.register !== 0) state.setHalves("x", access.register, ...extended(value, access));
-    }
-    return true;
   }
 
   /** An instruction that this machine has and a guest's hasn't. */
@@ -84,12 +78,4 @@ export class HardwareTechnique implements CpuTechnique {
 function accessFault(guestPageFault: number): number {
   if (guestPageFault === cause.instructionGuestPage) return cause.instructionAccess;
   return guestPageFault === cause.loadGuestPage ? cause.loadAccess : cause.storeAccess;
-}
-
-/** A device's value as a register's two halves. */
-function extended([low, high]: readonly [number, number], { size, signed }: DeviceAccess): readonly [number, number] {
-  if (size === 8) return [low, high];
-  const unused = 32 - 8 * size;
-  const value = signed ? (low << unused) >> unused : (low << unused) >>> unused;
-  return [value >>> 0, signed ? (value >> 31) >>> 0 : 0];
 }

@@ -17,15 +17,18 @@ export class GuestMemory implements DmaMemory {
   readonly tables: GStageTables;
   readonly base: number;
   readonly size: number;
-  readonly #memory: MachineMemory;
-  readonly #owner: number;
+  readonly machine: MachineMemory;
+  readonly owner: number;
+  /** Told of a page that is about to be written by anyone but the guest's own instructions. */
+  written: ((page: number) => void) | undefined;
+  readonly #entry: [low: number, high: number] = [0, 0];
 
   /** New, or `saved`. Throws HostelryError `no-frames` if not even the root of its tables can be had. */
   constructor(memory: MachineMemory, owner: number, range: { readonly base: number; readonly size: number }, saved?: SavedGuestMemory) {
     this.base = range.base;
     this.size = range.size;
-    this.#memory = memory;
-    this.#owner = owner;
+    this.machine = memory;
+    this.owner = owner;
     this.pmap = new Pmap(range.base / FRAME_SIZE, saved?.frames ?? range.size / FRAME_SIZE);
     this.tables = new GStageTables(memory, owner, saved?.tables);
   }
@@ -36,7 +39,7 @@ export class GuestMemory implements DmaMemory {
 
   /** It is another hart's from now on: what this one has decoded and translated of it is gone, since it will not hear of changes. */
   forget(): void {
-    for (const [, frame] of this.pmap.entries()) this.#memory.writable(frame);
+    for (const [, frame] of this.pmap.entries()) this.machine.writable(frame);
   }
 
 
@@ -44,25 +47,40 @@ export class GuestMemory implements DmaMemory {
   touch(page: number): number {
     const present = this.pmap.frame(page);
     if (present !== UNTOUCHED) return present;
-    const frame = this.#memory.take(this.#owner, "private");
+    const frame = this.machine.take(this.owner, "private");
     this.pmap.set(page, frame);
     this.tables.map(page, frame, "read-write");
     return frame;
   }
 
   readable(address: number, length: number): Uint8Array {
-    return this.#view(address, length, (frame) => this.#memory.readable(frame));
+    return this.#view(address, length, (frame) => this.machine.readable(frame));
   }
 
   writable(address: number, length: number): Uint8Array {
-    return this.#view(address, length, (frame) => this.#memory.writable(frame));
+    this.written?.(Math.floor(address / FRAME_SIZE));
+    return this.#view(address, length, (frame) => this.machine.writable(frame));
+  }
+
+  /** An entry of a page table of the guest's own, as two halves: the same pair each time. */
+  tableEntry(page: number, index: number): readonly [low: number, high: number] {
+    const { words } = this.machine;
+    const at = this.machine.wordOf(this.touch(page)) + 2 * index;
+    this.#entry[0] = words[at]!;
+    this.#entry[1] = words[at + 1]!;
+    return this.#entry;
+  }
+
+  setTableEntryLow(page: number, index: number, low: number): void {
+    const { buffer, byteOffset } = this.machine.writable(this.touch(page));
+    new DataView(buffer).setUint32(byteOffset + index * 8, low, true);
   }
 
   /** Gives every frame back. */
   release(): void {
     for (const [page, frame] of this.pmap.entries()) {
       this.pmap.set(page, UNTOUCHED);
-      this.#memory.release(frame);
+      this.machine.release(frame);
     }
     this.tables.release();
   }

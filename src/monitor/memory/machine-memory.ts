@@ -6,6 +6,8 @@ import type { PhysicalMemory } from "#machine/physical-memory.ts";
 
 export class MachineMemory {
   readonly frames: Frames;
+  /** Memory as 32-bit words, for tables: see `wordOf`. */
+  readonly words: Uint32Array;
   readonly #physical: PhysicalMemory;
   readonly #base: number;
 
@@ -13,6 +15,12 @@ export class MachineMemory {
     this.frames = frames;
     this.#base = map.ramBase;
     this.#physical = physical;
+    this.words = physical.words;
+  }
+
+  /** Where a frame begins in `words`. Only frames that never hold code may be written there. */
+  wordOf(frame: number): number {
+    return this.#physical.firstWord + frame * (FRAME_SIZE / 4);
   }
 
   /** A frame of zeros. Throws HostelryError `no-frames`. */

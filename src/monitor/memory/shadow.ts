@@ -1,0 +1,355 @@
+/**
+ * Shadow paging: the hart walks tables of the monitor's own, which say where the guest's tables would lead if guest-physical addresses were
+ * frames. They are filled as the hart faults (a *hidden* fault: the guest's own tables allow the access), emptied where the guest writes to its
+ * tables, which it may not do unseen (they are *traced*: mapped read-only), and otherwise as stale as a TLB may be.
+ *
+ * A guest's kernel and programs are both in U-mode, so each address space has a shadow for each view: see house rules in hart/deprivileged.ts.
+ */
+import type { HartState } from "#machine/hart.ts";
+import type { GuestMemory } from "./guest-memory.ts";
+import { GuestWalk, isSeen, pte, rootOf, span, views, type Access, type AddressSpaceRoot, type View } from "./guest-walk.ts";
+import { ShadowTables, type ShadowTable } from "./shadow-tables.ts";
+
+/** `naive`: a change of address space throws all shadows away. `cached`: they are kept, as many as there is room for. */
+export const shadowPolicies = ["naive", "cached"] as const;
+export type ShadowPolicy = (typeof shadowPolicies)[number];
+
+/** What comes of a page fault of the hart's. */
+export type ShadowFault =
+  /** The guest is not to know: it goes on. */
+  | { readonly kind: "hidden" }
+  /** The guest's own. */
+  | { readonly kind: "true"; readonly fault: "page-fault" | "access-fault" }
+  /** There is no memory at this guest-physical address; a device may answer. */
+  | { readonly kind: "no-memory"; readonly physical: number }
+  /** The guest writes to one of its tables, at this guest-physical address. */
+  | { readonly kind: "table-write"; readonly physical: number };
+
+export interface ShadowStatistics {
+  readonly tables: number;
+  readonly addressSpaces: number;
+  readonly evictions: number;
+}
+
+/** The shadows of an address space, in the order of views. */
+interface AddressSpace extends AddressSpaceRoot {
+  readonly key: number;
+  readonly asid: number;
+  readonly roots: readonly ShadowTable[];
+  /** The ASID that the guest gave it last. */
+  guestAsid: number;
+  used: number;
+}
+
+export interface ShadowOptions {
+  readonly memory: GuestMemory;
+  /** All of the VM's harts. */
+  readonly harts: () => readonly HartState[];
+  /** The hart that executes it has other views. */
+  readonly selectView: () => void;
+  readonly policy: ShadowPolicy;
+  /** The hart forgets a virtual page of all the guest's address spaces; or all pages of one, or of all. */
+  readonly flush: (what: { readonly virtual?: bigint; readonly asid?: number }) => void;
+}
+
+/** Tables that are filled where a translation is off: physical addresses of a guest's memory have no more bits. */
+const BARE_LEVELS = 3;
+const ALL_VIEWS = Object.values(views);
+const LAST_ASID = 0xffff;
+/** Neighbours that are looked at when a page is mapped. */
+const AHEAD = 16;
+/** Writes to a table, none of whose entries were used since, after which it is no table any more. */
+const FLOOD = 4;
+
+const HIDDEN: ShadowFault = { kind: "hidden" };
+const PAGE_FAULT: ShadowFault = { kind: "true", fault: "page-fault" };
+const ACCESS_FAULT: ShadowFault = { kind: "true", fault: "access-fault" };
+
+export class Shadow {
+  readonly tables: ShadowTables;
+  readonly #memory: GuestMemory;
+  readonly #harts: () => readonly HartState[];
+  readonly #selectView: () => void;
+  readonly #walk: GuestWalk;
+  readonly #policy: ShadowPolicy;
+  readonly #flush: ShadowOptions["flush"];
+  readonly #spaces = new Map<number, AddressSpace>();
+  /** Writes to each traced page since it was last walked. */
+  readonly #floods = new Map<number, number>();
+  /** Traced pages that the guest may write just now, and what they held before. */
+  readonly #allowed = new Map<number, Uint32Array>();
+  /** A table of zeros: what a hart has that is in no address space yet. */
+  readonly #nowhere: number;
+  #nextAsid = 1;
+  #uses = 0;
+  #evictions = 0;
+
+  /** Throws HostelryError `no-frames`. */
+  constructor({ memory, harts, selectView, policy, flush }: ShadowOptions) {
+    this.#memory = memory;
+    this.#harts = harts;
+    this.#selectView = selectView;
+    this.#policy = policy;
+    this.#flush = flush;
+    this.#walk = new GuestWalk(memory);
+    this.tables = new ShadowTables({
+      memory,
+      flush: (vpn, levels) => flush(vpn === undefined ? {} : { virtual: virtualAddress(vpn, levels) }),
+    });
+    this.#nowhere = memory.machine.take(memory.owner, "page-table");
+    memory.written = (page) => {
+      if (this.tables.isTraced(page)) this.tables.forget(page);
+    };
+  }
+
+  statistics(): ShadowStatistics {
+    return { tables: this.tables.size, addressSpaces: this.#spaces.size, evictions: this.#evictions };
+  }
+
+  /** satp of a hart that is nowhere: whatever it accesses comes to `fault`. */
+  get nowhere(): bigint {
+    return this.#satp(BARE_LEVELS, 0, this.#nowhere);
+  }
+
+  /** Puts the hart that executes it into the address space that its guest's satp names. */
+  enter(state: HartState): void {
+    const [low, high] = [state.low("parkedSatp", 0), state.high("parkedSatp")];
+    const space = this.#space(rootOf(low, high));
+    space.guestAsid = (high >>> 12) & 0xffff;
+    ALL_VIEWS.forEach((view) => state.set("views", this.#viewOf(space, view), view));
+    this.#selectView();
+  }
+
+  /** The guest's satp was written: what that makes of the shadows. */
+  switched(state: HartState): void {
+    if (this.#policy === "naive") this.#dropSpaces();
+    this.enter(state);
+  }
+
+  /** SFENCE.VMA of the guest's. */
+  fence(virtual: bigint | undefined, asid: number | undefined): void {
+    if (virtual !== undefined) this.#flush({ virtual });
+    else if (asid === undefined) this.#flush({});
+    else for (const space of this.#spaces.values()) if (space.guestAsid === asid) this.#flush({ asid: space.asid });
+  }
+
+  /** The hart's page fault at a virtual address, given as its two halves. Throws HostelryError `no-frames`. */
+  fault(state: HartState, low: number, high: number, access: Access): ShadowFault {
+    const root = rootOf(state.low("parkedSatp", 0), state.high("parkedSatp"));
+    this.#makeRoom(root);
+    if (!this.#isIn(state, this.#spaces.get(keyOf(root)))) this.enter(state);
+    const vpn = high * 2 ** 20 + (low >>> 12);
+    const view = viewOf(state);
+    const walk = this.#walk;
+    const refused = walk.walk(root, vpn, access, view, (state.low("mstatus", 0) & MXR) !== 0);
+    if (refused !== undefined) return refused === "page-fault" ? PAGE_FAULT : ACCESS_FAULT;
+    const { page } = walk;
+    if (!this.#memory.pmap.holds(page)) return { kind: "no-memory", physical: page * 4096 + (low & 4095) };
+    if (access === "store" && this.#isGuarded(page)) return { kind: "table-write", physical: page * 4096 + (low & 4095) };
+    this.#fill(this.#spaces.get(keyOf(root))!, vpn, view);
+    // A table of the guest's that its own walk needs has become read-only by being walked.
+    if (access === "store" && this.#isGuarded(page)) return { kind: "table-write", physical: page * 4096 + (low & 4095) };
+    return HIDDEN;
+  }
+
+  /** Whether pages are being written that were allowed to. */
+  get isStepping(): boolean {
+    return this.#allowed.size > 0;
+  }
+
+  /** The guest may write a traced page until `settle`. */
+  allow(page: number): void {
+    this.#allowed.set(page, this.#words(page).slice());
+  }
+
+  /** Whatever was written meanwhile is looked at. */
+  settle(): void {
+    for (const [page, before] of this.#allowed) {
+      this.tables.protect(page);
+      const after = this.#words(page);
+      for (let word = 0; word < after.length; word++) {
+        if (after[word] === before[word]) continue;
+        for (const table of [...this.tables.imagesOf(page)]) this.tables.drop(table, word >>> 1);
+      }
+    }
+    this.#allowed.clear();
+  }
+
+  #words(page: number): Uint32Array {
+    const { machine } = this.#memory;
+    const first = machine.wordOf(this.#memory.touch(page));
+    return machine.words.subarray(first, first + 1024);
+  }
+
+  #isGuarded(page: number): boolean {
+    return this.tables.isTraced(page) && !this.#allowed.has(page);
+  }
+
+  /** Entries of a traced page, from the byte `first` to `last`, have been written. */
+  tableWritten(page: number, first: number, last: number): void {
+    const floods = (this.#floods.get(page) ?? 0) + 1;
+    this.#floods.set(page, floods);
+    if (floods >= FLOOD) {
+      this.#retire(page);
+      return;
+    }
+    for (const table of [...this.tables.imagesOf(page)]) {
+      for (let index = first >>> 3; index <= last >>> 3; index++) this.tables.drop(table, index);
+    }
+  }
+
+  release(): void {
+    this.#memory.written = undefined;
+    this.tables.release();
+    this.#memory.machine.release(this.#nowhere);
+  }
+
+  /** A page that is only written to is a table no longer, unless an address space stands on it that is in use. */
+  #retire(page: number): void {
+    this.#floods.delete(page);
+    for (const space of [...this.#spaces.values()]) if (space.levels > 0 && space.page === page && space.used !== this.#uses) this.#dropSpace(space);
+    this.tables.forget(page);
+  }
+
+  #space(root: AddressSpaceRoot): AddressSpace {
+    const key = keyOf(root);
+    this.#uses++;
+    let space = this.#spaces.get(key);
+    if (space === undefined) {
+      if (this.#nextAsid > LAST_ASID) {
+        this.#dropSpaces();
+        this.#flush({});
+        this.#nextAsid = 1;
+      }
+      const level = (root.levels || BARE_LEVELS) - 1;
+      const roots = ALL_VIEWS.map((view) => {
+        const table = this.tables.table(root.levels === 0 ? { page: 0, level, view, flags: BARE_FLAGS } : { page: root.page, level, view });
+        this.tables.hold(table);
+        return table;
+      });
+      space = { ...root, key, asid: this.#nextAsid++, roots, guestAsid: 0, used: 0 };
+      this.#spaces.set(key, space);
+    }
+    space.used = this.#uses;
+    return space;
+  }
+
+  /** Whether a hart has the views of this address space. */
+  #isIn(state: HartState, space: AddressSpace | undefined): boolean {
+    return space !== undefined && state.get("views", views.user) === this.#viewOf(space, views.user);
+  }
+
+  /** Maps what the last walk has found, and what is near it. */
+  #fill(space: AddressSpace, vpn: number, view: View): void {
+    const walk = this.#walk;
+    const levels = space.levels || BARE_LEVELS;
+    const leaf = space.levels === 0 ? levels : walk.level;
+    const { flags, page } = walk;
+    for (let level = walk.level; level < space.levels; level++) this.#floods.delete(walk.tables[level]!);
+    let table = space.roots[view]!;
+    for (let level = levels - 1; level > 0; level--) {
+      const index = Math.floor(vpn / span(level)) % 512;
+      let next = this.tables.next(table, index);
+      // A large page that has become dirty since has another image.
+      if (next !== undefined && level === leaf && next.flags !== flags) {
+        this.tables.drop(table, index);
+        next = undefined;
+      }
+      if (next === undefined) {
+        next =
+          level > leaf
+            ? this.tables.table({ page: walk.tables[level - 1]!, level: level - 1, view })
+            : this.tables.table({ page: page - (page % span(level)), level: level - 1, view, flags });
+        this.tables.link(table, index, next);
+      }
+      table = next;
+    }
+    const index = vpn % 512;
+    this.#map(table, index, page, flags);
+    const start = index - (index % AHEAD);
+    for (let near = start; near < start + AHEAD; near++) {
+      if (near === index || this.tables.entry(table, near) !== 0) continue;
+      if (leaf > 0) this.#mapIfPresent(table, near, page - index + near, flags);
+      else this.#mapAhead(table, near, walk.tables[0]!, view, flags & pte.global);
+    }
+  }
+
+  /** What a table of the guest's says, if that has been used before: nothing is to be set accessed ahead of its time. */
+  #mapAhead(table: ShadowTable, index: number, guestTable: number, view: View, global: number): void {
+    const [low, high] = this.#memory.tableEntry(guestTable, index);
+    const present = pte.valid | pte.accessed;
+    const isWriteOnly = (low & (pte.read | pte.write)) === pte.write;
+    if ((low & present) !== present || !(low & (pte.read | pte.execute)) || isWriteOnly || !isSeen(low, view)) return;
+    // NAPOT, page-based memory types and reserved bits are the walk's matter.
+    if (high >>> 22 !== 0) return;
+    this.#mapIfPresent(table, index, high * 2 ** 22 + (low >>> 10), (low & 0xff) | global);
+  }
+
+  #mapIfPresent(table: ShadowTable, index: number, page: number, flags: number): void {
+    if (this.#memory.pmap.holds(page) && this.#memory.pmap.frame(page) >= 0) this.#map(table, index, page, flags);
+  }
+
+  #map(table: ShadowTable, index: number, page: number, flags: number): void {
+    let allowed = flags & (pte.read | pte.write | pte.execute | pte.global);
+    if (!(flags & pte.dirty) || this.#isGuarded(page)) allowed &= ~pte.write;
+    // The kernel may read and write its programs' pages with SUM, but never execute them.
+    if (table.view === views.kernelWithSum && flags & pte.user) allowed &= ~pte.execute;
+    if ((allowed & (pte.read | pte.execute)) === 0) return;
+    this.tables.map(table, index, page, this.#memory.touch(page), allowed);
+  }
+
+  /** Shadows take an eighth of a percent to three percent of what the guest has: beyond that, the address spaces go that were not in use for longest. */
+  #makeRoom(current: AddressSpaceRoot): void {
+    const most = this.#memory.pmap.pages / 32 + 128;
+    if (this.tables.size < most) return;
+    const key = keyOf(current);
+    const others = [...this.#spaces.values()].filter((space) => space.key !== key).sort((a, b) => a.used - b.used);
+    for (const space of others) {
+      if (this.tables.size < most / 2) return;
+      this.#evictions++;
+      this.#dropSpace(space);
+    }
+    if (this.tables.size < most) return;
+    this.#evictions++;
+    this.#dropSpaces();
+  }
+
+  #dropSpaces(): void {
+    for (const space of [...this.#spaces.values()]) this.#dropSpace(space);
+  }
+
+  /** Whoever is there is nowhere from now on. */
+  #dropSpace(space: AddressSpace): void {
+    this.#spaces.delete(space.key);
+    for (const state of this.#harts()) {
+      if (!this.#isIn(state, space)) continue;
+      for (const view of ALL_VIEWS) state.set("views", this.nowhere, view);
+      state.set("satp", this.nowhere);
+    }
+    for (const root of space.roots) this.tables.letGo(root);
+  }
+
+  #viewOf(space: AddressSpace, view: View): bigint {
+    return this.#satp(space.levels || BARE_LEVELS, space.asid, space.roots[view]!.frame);
+  }
+
+  #satp(levels: number, asid: number, frame: number): bigint {
+    return (BigInt(levels + 5) << 60n) | (BigInt(asid) << 44n) | BigInt(this.#memory.machine.pageNumber(frame));
+  }
+}
+
+const MXR = 1 << 19;
+const SUM = 1 << 18;
+const BARE_FLAGS = 0xef;
+
+function viewOf(state: HartState): View {
+  if (state.number("virtualPrivilege") === 0) return views.user;
+  return state.low("parkedStatus", 0) & SUM ? views.kernelWithSum : views.kernel;
+}
+
+const keyOf = ({ levels, page }: AddressSpaceRoot): number => page * 8 + levels;
+
+/** Of a virtual page number of an address space with so many levels. */
+function virtualAddress(vpn: number, levels: number): bigint {
+  return BigInt.asUintN(64, BigInt.asIntN(9 * levels, BigInt(vpn)) << 12n);
+}

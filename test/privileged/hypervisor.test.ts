@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import { csrNumbers } from "#riscv/csr-names.ts";
 import { Random } from "../kit/random.ts";
 import { cases, seed } from "../kit/effort.ts";
-import { interruptBit, vector } from "./bench.ts";
+import { interruptBit } from "./bench.ts";
 import { allModes, anyMode, causeOf, code, guestVector, HypervisorBench, type AnyMode, type Level } from "./hypervisor-bench.ts";
 
 const bench = new HypervisorBench();
@@ -752,10 +752,22 @@ suite("a monitor", () => {
     assert.deepEqual([outcome.exit, outcome.trap!.level, outcome.trap!.cause], ["slice", "guest", interruptBit | 5n]);
   });
 
-  test("changes nothing while V = 0", () => {
+  test("gets every trap of a deprivileged guest", () => {
     monitored();
-    bench.set({ medeleg: 0n });
-    assert.equal(bench.attempt("ecall", "supervisor").trap!.level, "machine");
-    assert.equal(bench.get("pc"), vector.machine);
+    assert.equal(bench.attempt("ecall", "user").exit, "exit");
+    assert.deepEqual(record(), { ...nothing, Cause: 8n, Pc: code });
+    assert.equal(bench.attempt("csrw sscratch, a0", "user").exit, "exit");
+    assert.deepEqual(record(), { ...nothing, Cause: 2n, Pc: code, Tval: 0x14051073n, Instruction: 0x14051073n });
+  });
+
+  test("gets a deprivileged guest's interrupts when the guest would take them", () => {
+    monitored();
+    bench.set({ mip: 0x40n, mie: 0xfffn });
+    assert.equal(bench.attempt("nop", "user").exit, "exit", "its programs can't keep them off");
+    assert.deepEqual(record(), { ...nothing, Cause: 0x80000006n, Pc: code });
+    bench.set({ virtualPrivilege: 1n });
+    assert.equal(bench.attempt("nop", "user").exit, "slice", "its kernel has SIE off");
+    bench.set({ parkedStatus: 2n });
+    assert.equal(bench.attempt("nop", "user").exit, "exit", "its kernel has SIE on");
   });
 });

@@ -2,11 +2,12 @@
 import { VERSION } from "#base/version.ts";
 import type { MachineThread } from "#host/node/machine-thread.ts";
 import { Command, Option } from "commander";
+import type { ClassifyOptions } from "./classify.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addImageCommands } from "./image-commands.ts";
 import { addMachineCommands } from "./machine-commands.ts";
 import type { Messages } from "./messages.ts";
-import { parseCpus, parseGranularity, parseMemory, parseSeed } from "./options.ts";
+import { parseCount, parseCpus, parseGranularity, parseMemory, parseSeed } from "./options.ts";
 import { driveOption, machineOption, withParser } from "./parsers.ts";
 import type { RunOptions } from "./run.ts";
 
@@ -22,6 +23,7 @@ Examples:
   $ hostelry image build --name tools --packages python3-minimal,7zip
   $ hostelry serve                                  a machine for many VMs; then, elsewhere:
   $ hostelry create web --start && hostelry console web
+  $ hostelry classify --machine silent              instructions that a monitor can't catch
   $ hostelry doctor                                 what is missing here, and for what`;
 
 /** `machine` is one that has begun to start; `finish` gets a command's exit status. Throws CommanderError for what the parser refuses, and for help. */
@@ -36,6 +38,7 @@ export function createProgram(messages: Messages, machine: MachineThread | undef
     .addHelpText("after", EXAMPLES);
   addRunCommand(program, messages, machine, finish);
   addMachineCommands(program, messages, finish);
+  addClassifyCommand(program, finish);
   addImageCommands(program, messages);
   addDoctorCommand(program, finish);
   return program;
@@ -68,6 +71,22 @@ function addRunCommand(program: Command, messages: Messages, machine: MachineThr
       // What only runs machines is loaded only then: --help is quick.
       const { run } = await import("./run.ts");
       finish(await run(image, options, messages, machine));
+    });
+}
+
+function addClassifyCommand(program: Command, finish: (status: number) => void): void {
+  program
+    .command("classify")
+    .summary("which instructions are sensitive, and which trap in U-mode")
+    .description("Execute each instruction in random states, in U-mode and higher ones: what it is declared to be and what is seen, and whether the machine\nmeets Popek and Goldberg's requirement: sensitive instructions trap in U-mode.")
+    .addOption(machineOption())
+    .addOption(withParser(new Option("--cases <number>", "random states for each instruction"), parseCount("--cases")).default(20))
+    .addOption(withParser(new Option("--seed <number>", "other random states (1 unless given)"), parseSeed))
+    .option("--json", "as JSON")
+    .action(async (options: ClassifyOptions) => {
+      const { printClassification } = await import("./classify.ts");
+      printClassification(options);
+      finish(0);
     });
 }
 

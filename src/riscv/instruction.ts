@@ -1,12 +1,7 @@
 /** The shape of a row of the instruction table. */
+import { innocuous, type Declaration } from "./declaration.ts";
 import { parseEncoding, type Encoding, type RegisterOperand } from "./encoding.ts";
 import type { Semantics } from "./semantics.ts";
-
-/**
- * Popek and Goldberg's classes, as this machine declares them: a privileged instruction traps in U-mode; a control-sensitive
- * one changes what the machine may do, a behaviour-sensitive one depends on it; the others are innocuous.
- */
-export type SensitivityClass = "innocuous" | "privileged" | "control-sensitive" | "behaviour-sensitive";
 
 /** How control leaves the instruction: decides where a block of code ends. */
 export type Flow = "next" | "branch" | "jump" | "jump-register" | "system";
@@ -18,7 +13,8 @@ export interface Instruction {
   readonly syntax: string;
   readonly encoding: Encoding;
   readonly flow: Flow;
-  readonly class: SensitivityClass;
+  /** Of an instruction that accesses a CSR, what holds for any; the rest is the CSR's (see csr-classes.ts). */
+  readonly declared: Declaration;
   readonly semantics: (s: Semantics) => void;
 }
 
@@ -31,19 +27,23 @@ export interface CompressedInstruction {
   readonly fixed: Partial<Record<RegisterOperand | "imm", number>>;
 }
 
+const usesFloat = /\bfr(d|s[123])\b/;
+/** FS becomes dirty by it, which changes nothing of what the machine may do. */
+const float: Declaration = { traps: "mstatus.FS", sensitive: [] };
+
 export function instruction(
   name: string,
   syntax: string,
   encoding: string,
   semantics: (s: Semantics) => void,
-  options: { flow?: Flow; class?: SensitivityClass } = {},
+  options: { flow?: Flow; declared?: Declaration } = {},
 ): Instruction {
   return {
     name,
     syntax,
     encoding: parseEncoding(encoding),
     flow: options.flow ?? "next",
-    class: options.class ?? "innocuous",
+    declared: options.declared ?? (usesFloat.test(syntax) ? float : innocuous),
     semantics,
   };
 }

@@ -16,7 +16,7 @@ export const illegalInstruction = instruction(
   "",
   "00000000000000000000000000000000",
   (s) => s.system("illegal"),
-  { flow: "system", class: "privileged" },
+  { flow: "system", declared: { traps: "everywhere", sensitive: [] } },
 );
 
 /** The index of an instruction in this table is its number in decoded form; 0 is the illegal one. */

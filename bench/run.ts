@@ -90,6 +90,7 @@ async function monitor(options: Options): Promise<number> {
     shell: { ...images.shell, memory: options.memory },
     driver: { ...images.programs, initrd: initramfs, memory: options.memory },
     rounds: options.rounds,
+    filters: options.filters.filter((filter) => filter !== "monitor"),
     progress,
   });
   process.stdout.write(options.json ? `${JSON.stringify(results, null, 1)}\n` : renderMonitor(results));

@@ -162,12 +162,12 @@ const fieldSpecs = {
   exitGuestPhysical: "i64",
   /** The value of an access to a device, in either direction. */
   mmioValue: "i64",
-  /** How often shared TLB checks failed since they straddle two pages; of the last, the head of its region and the offset of its access. */
+  /** How often shared TLB checks failed since they straddle two pages; of the last, the number of its region and the offset of its access. */
   straddles: "i32",
-  straddlingHead: "i32",
+  straddlingRegion: "i32",
   straddlingOffset: "i32",
-  /** The last loop in which a slice ended that could be unrolled: head of its region, or 0, and offset from there. */
-  hotHead: "i32",
+  /** The last loop in which a slice ended that could be unrolled: number of its region, or 0, and offset from the head. */
+  hotRegion: "i32",
   hotLoop: "i32",
   /** Set by translated code that stops before an instruction that the interpreter must execute. */
   interpretOne: "i32",
@@ -327,6 +327,7 @@ export interface MemoryMap {
   readonly requests: number;
   readonly edges: number;
   readonly heads: number;
+  readonly knownCode: number;
   readonly regions: number;
   readonly predecode: number;
   readonly predecodeEnd: number;
@@ -341,15 +342,20 @@ export const csrModes = 9;
 /** Profile counters, u32 each. */
 export const counterCount = 1 << 16;
 /**
- * Compile requests: host address of the head, privilege, then the frames that the pages around it are mapped to (host
- * addresses, 0 for none), the head's own in the middle. All i32.
+ * Requests for translations: host address of the head, privilege, then the frames that the pages around it are mapped to (host
+ * addresses, 0 for none), the head's own in the middle, and how often it was executed lately. All i32.
  */
-export const request = { head: 0, privilege: 4, frames: 8, reach: 8, size: 80, count: 1024 } as const;
+export const request = { head: 0, privilege: 4, frames: 8, reach: 8, executions: 76, size: 80, count: 1024 } as const;
+/**
+ * Whether there may be a translation of the code at some place: one bit for each hash of 8 bytes of code and their place in the page
+ * (`knownCodeHash` in translate/code-index.ts says which). Whoever has no such bit need not ask.
+ */
+export const knownCode = { bytes: 1 << 15, shift: 32 - 18, multiplier: 0x85ebca6b | 0 } as const;
 /** Where indirect jumps went: host address of the jump (i32), distance of the target from it (i32). Open-addressed, with bounded probing. */
 export const edge = { size: 8, count: 1 << 13, probes: 8 } as const;
 /** Open-addressed table of region heads: host address of the code (i32), region record (i32). The search starts at address · multiplier >>> shift. */
-export const heads = { count: 1 << 17, multiplier: 0x9e3779b1 | 0, shift: 32 - 17 } as const;
-/** Space for region records (see translate/regions.ts). */
+export const heads = { count: 1 << 18, multiplier: 0x9e3779b1 | 0, shift: 32 - 18 } as const;
+/** Space for region records (see hart/region-entry.ts). */
 const regionBytes = 8 << 20;
 
 const ramBase = 0x80000000;
@@ -381,6 +387,7 @@ export function memoryMap(ramSize: number, { harts = 1, hart = 0, predecodedPage
     requests: take(request.count * request.size),
     edges: take(edge.count * edge.size),
     heads: take(heads.count * 8),
+    knownCode: take(knownCode.bytes),
     regions: take(regionBytes),
     predecode: take(predecoded.size * predecodedPages),
     predecodeEnd: next,

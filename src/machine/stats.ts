@@ -79,7 +79,7 @@ export function machineStats(parts: StatsParts): MachineStats {
         instructions: translated,
         seconds: rounded(seconds.translator),
         entries: state.counter("regionEntries"),
-        ...(parts.translator ?? { regions: 0, wasmBytes: 0, compileSeconds: 0 }),
+        ...(parts.translator ?? { regions: 0, shared: 0, wasmBytes: 0, compileSeconds: 0 }),
       },
     },
     crossings,

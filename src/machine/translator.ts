@@ -10,8 +10,10 @@ export interface Translator {
 }
 
 export interface TranslatorStats {
-  /** Regions that can be entered. */
+  /** Regions that were translated. */
   readonly regions: number;
+  /** Places that got a translation of the same code elsewhere. */
+  readonly shared: number;
   /** Of all modules compiled so far. */
   readonly wasmBytes: number;
   /** On the threads that compile, in seconds. */

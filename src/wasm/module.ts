@@ -1,6 +1,6 @@
 /** Assembles a WebAssembly module from its parts: types, imports, functions, exports (core specification, section 5.5). */
 import { assert } from "#base/assert.ts";
-import { valueTypeCode, type FunctionReference, type ValueType } from "./expression.ts";
+import { globalGet, valueTypeCode, type Expr, type FunctionReference, type ValueType } from "./expression.ts";
 import { FunctionBuilder, type Signature } from "./function.ts";
 import { ByteWriter } from "./writer.ts";
 
@@ -18,6 +18,7 @@ export class ModuleBuilder {
   readonly #exports: { name: string; index: number }[] = [];
   #memory: (MemoryImport & { module: string; name: string }) | undefined;
   #table: { module: string; name: string; minimum: number } | undefined;
+  readonly #globals: { module: string; name: string; type: ValueType }[] = [];
   #elements: { offset: number; functions: readonly FunctionReference[] } | undefined;
 
   signature(parameters: readonly ValueType[], results: readonly ValueType[]): Signature {
@@ -37,6 +38,12 @@ export class ModuleBuilder {
 
   importTable(module: string, name: string, minimum: number): void {
     this.#table = { module, name, minimum };
+  }
+
+  /** A constant that is known when the module is instantiated; returns its value. */
+  importGlobal(module: string, name: string, type: ValueType): Expr {
+    this.#globals.push({ module, name, type });
+    return globalGet(type, this.#globals.length - 1);
   }
 
   importFunction(
@@ -84,7 +91,7 @@ export class ModuleBuilder {
         types(body, type.results);
       }
     });
-    const importCount = this.#imports.length + (this.#memory ? 1 : 0) + (this.#table ? 1 : 0);
+    const importCount = this.#imports.length + this.#globals.length + (this.#memory ? 1 : 0) + (this.#table ? 1 : 0);
     section(out, 2, importCount, (body) => {
       for (const { module, name, signature } of this.#imports) {
         body.name(module);
@@ -104,6 +111,13 @@ export class ModuleBuilder {
         body.name(this.#table.name);
         body.append(tableType);
         body.u32(this.#table.minimum);
+      }
+      for (const { module, name, type } of this.#globals) {
+        body.name(module);
+        body.name(name);
+        body.byte(0x03);
+        body.byte(valueTypeCode[type]);
+        body.byte(0x00);
       }
     });
     section(out, 3, this.#functions.length, (body) => {

@@ -57,8 +57,7 @@ function readable(module: string): string {
     .replace(/\blocal\.(get|set|tee) (\d+)/g, (whole, kind: string, number: string) => (Number(number) < 4 ? `local.${kind} $${parameters[Number(number)]}` : whole))
     .replace(/\b((?:return_)?call) (\d+)/g, (whole, kind: string, number: string) => (imports[Number(number)] === undefined ? whole : `${kind} $${imports[Number(number)]}`))
     .replace(/ align=\d+/g, "")
-    // Where the head lies depends on all that stands before it.
-    .replaceAll(`i32.const ${map.ram})`, "i32.const $head)")
+    .replaceAll("(global.get 0)", "(global.get $firstNumber)")
     .replace(/((?:load|store)\w*)(?: offset=(\d+))?(?=\n\s*\(local\.get \$state\))/g, (_, access: string, offset = "0") => `${access} (;${fieldAt(Number(offset))};)`);
   return print(parse(text.match(/\(;.*?;\)|[()]|[^\s()]+/g)!), "");
 }

@@ -72,7 +72,7 @@ export class TestHart {
       const compile = (requests: readonly RegionRequest[]) =>
         compiler.compile(unrolls ? requests.map((wanted) => ({ ...wanted, hotLoops: "all" })) : requests);
       const port = new ImmediateCompiler(compile, () => 0);
-      this.#translations = new TranslationRegistry(memory, this.map, this.state, this.instance, port, 0);
+      this.#translations = new TranslationRegistry(memory, this.map, this.state, this.instance, port, { patience: 0 });
       this.#counters = new Uint32Array(memory.buffer, this.map.counters, counterCount);
     }
     this.reset();

@@ -36,24 +36,34 @@ export interface TestVm {
   readonly x: (index: number) => bigint;
 }
 
+export interface TestMonitorOptions {
+  readonly memory?: number;
+  readonly translate?: boolean;
+  /** How many bytes of modules its translator keeps. */
+  readonly moduleBytes?: number;
+}
+
 export class TestMonitor {
   readonly processor: Processor;
   readonly frames: Frames;
   readonly memory: MachineMemory;
   readonly monitor: HartMonitor;
+  readonly translations: TranslationRegistry | undefined;
   readonly #ends = new Map<VirtualMachine, VmEnd>();
   #until: () => boolean = () => false;
   #deadline = Infinity;
   #nextId = 1;
 
-  constructor({ memory = 64 * MIB, translate = false } = {}) {
+  constructor({ memory = 64 * MIB, translate = false, moduleBytes }: TestMonitorOptions = {}) {
     const map = memoryMap(memory);
     const linear = allocate(map);
     this.processor = new Processor(linear, map);
     if (translate) {
       const compiler = new RegionCompiler(linear.buffer, map, this.processor.hart.imports, this.processor.programOptions);
       const port = new ImmediateCompiler((requests) => compiler.compile(requests), () => 0);
-      this.processor.translator = new TranslationRegistry(linear, map, this.processor.state, this.processor.hart, port, 0);
+      const options = { patience: 0, ...(moduleBytes === undefined ? {} : { moduleBytes }) };
+      this.translations = new TranslationRegistry(linear, map, this.processor.state, this.processor.hart, port, options);
+      this.processor.translator = this.translations;
     }
     this.frames = Frames.create(memory / 4096);
     this.memory = new MachineMemory(this.frames, map, this.processor.dma);

@@ -17,7 +17,7 @@ import type {
   SystemOperation,
 } from "#riscv/semantics.ts";
 import { cause, privilege } from "../csr-bits.ts";
-import { bank, counterCount, edge, layout, predecoded, request } from "../layout.ts";
+import { bank, counterCount, edge, knownCode, layout, predecoded, request } from "../layout.ts";
 import { silentInstructions, type MachineModel } from "../model.ts";
 import type { AddressTranslation } from "./address-translation.ts";
 import type { Csrs } from "./csrs.ts";
@@ -33,6 +33,8 @@ import type { VirtualMachineAccess } from "./virtual-machine-access.ts";
 
 /** Executions after which a place is asked to be compiled. */
 export const hotThreshold = 2000;
+/** Executions after which it is asked whether there is a translation of the same code already: a power of two that divides the other. */
+const knownThreshold = 16;
 
 /** So many instructions later, at most, requests are taken. Others that come in the meantime are compiled with the first. */
 const requestPatience = 10_000;
@@ -75,8 +77,8 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
   const { module, map } = program;
   const { traps, decoder } = parts;
 
-  /** (state, pc, host address, budget) → budget, cut: notes what the translator needs to know while the context is what it is. */
-  const requestCompile = module.function("requestCompile", ["i32", "i64", "i32", "i32"], ["i32"], (f) => {
+  /** (state, pc, host address, budget, executions) → budget, cut: notes what the translator needs to know while the context is what it is. */
+  const requestCompile = module.function("requestCompile", ["i32", "i64", "i32", "i32", "i32"], ["i32"], (f) => {
     const [state, pc, budget] = [new State(f), f.parameter(1), f.parameter(3)];
     const number = f.let(state.get("requests"));
     f.if(i32.geU(number, request.count), () => f.return(budget));
@@ -91,6 +93,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     f.memoryFill(slot, 0, request.size);
     f.store("i32", slot, f.parameter(2), request.head);
     f.store("i32", slot, state.get("privilege"), request.privilege);
+    f.store("i32", slot, f.parameter(4), request.executions);
     const middle = request.frames + 4 * request.reach;
     f.store("i32", slot, i32.and(f.parameter(2), -4096), middle);
     // Without ADUE, pages that were never accessed fault instead of becoming accessed.
@@ -117,6 +120,19 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
     }
     state.set("looking", 0);
     f.push(budget);
+  });
+
+  /** (host address of code) → not 0 if there may be a translation of the same. */
+  const mayBeKnown = module.function("mayBeKnown", ["i32"], ["i32"], (f) => {
+    const host = f.parameter(0);
+    const inPage = f.let(i32.and(host, 4095));
+    // Of the last bytes of a page, those before them are part.
+    f.if(i32.gtU(inPage, 4088), () => f.set(host, i32.or(i32.sub(host, inPage), 4088)));
+    const { multiplier, shift, bytes } = knownCode;
+    const hash = f.let(i32.xor(i32.load(host), i32.mul(i32.load(host, 4), multiplier)));
+    f.set(hash, i32.shrU(i32.mul(i32.xor(hash, i32.mul(inPage, multiplier)), multiplier), shift));
+    const byte = i32.load8U(i32.and(i32.shrU(hash, 3), bytes - 1), map.knownCode);
+    f.push(i32.and(i32.shrU(byte, i32.and(hash, 7)), 1));
   });
 
   /** (host address of an indirect jump, distance to its target): remembers the pair, for the translator. */
@@ -232,11 +248,16 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
                 );
                 const count = f.let(i32.add(i32.load(counter), 1));
                 f.store("i32", counter, count);
-                f.if(i32.geU(count, hotThreshold), () => {
+                f.if(i32.eqz(i32.and(count, knownThreshold - 1)), () => {
                   // From the start again: other places share the counter, and the request may come to nothing.
-                  f.store("i32", counter, 0);
+                  const hot = i32.geU(count, hotThreshold);
+                  f.if(hot, () => f.store("i32", counter, 0));
                   f.branchIf(again, i32.eq(i32.load16U(ip, entryByte.handler), handler.head));
-                  f.set(budget, call(requestCompile, state.base, pcOfIp(), hostOfIp(), budget));
+                  f.if(i32.eqz(hot), () => {
+                    f.branchIf(again, i32.ne(count, knownThreshold));
+                    f.branchIf(again, i32.eqz(call(mayBeKnown, hostOfIp())));
+                  });
+                  f.set(budget, call(requestCompile, state.base, pcOfIp(), hostOfIp(), budget, count));
                 });
                 f.branch(again);
               });

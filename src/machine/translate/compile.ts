@@ -1,23 +1,26 @@
 /** Compiles a batch of regions to one WebAssembly module. */
 import { ModuleBuilder } from "#wasm/module.ts";
-import type { FunctionReference } from "#wasm/expression.ts";
+import { i32, type FunctionReference } from "#wasm/expression.ts";
 import type { HartImports, HartProgramOptions } from "../hart/hart-program.ts";
 import { edge, type MemoryMap } from "../layout.ts";
 import { emitRegion, type RegionImports } from "./emit.ts";
-import { CodeReader, formRegion, type Edges, type Region, type RegionRequest } from "./region.ts";
+import { CodeReader, formRegion, type Edges, type Region, type RegionRequest, type Span } from "./region.ts";
 
+/** What was translated, and none of it depends on where it lies: the same bytes at the same distances elsewhere are the same region. */
 export interface CompiledRegion {
-  /** Pages that hold its code, relative to the head's, and the frames that they were mapped to. */
-  readonly pages: readonly { readonly distance: number; readonly frame: number }[];
-  /** Host addresses and bytes of the code that was translated: it must be the same when the region is put to use. */
-  readonly code: readonly { readonly host: number; readonly bytes: Uint8Array }[];
+  /** Pages that hold its code, relative to the head's. */
+  readonly pages: readonly number[];
+  readonly spans: readonly Span[];
+  /** The bytes of all spans. */
+  readonly code: Uint8Array;
   readonly instructions: number;
+  /** Where it was read. */
   readonly request: RegionRequest;
 }
 
 export interface Batch {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Its functions are exported as r0, r1, … in this order. */
+  /** Its functions are exported as r0, r1, … in this order, and numbered so from the imported `firstNumber` on. */
   readonly regions: readonly CompiledRegion[];
   /** Heads at which there is nothing to translate any more. */
   readonly refused: readonly number[];
@@ -44,6 +47,7 @@ export class RegionCompiler {
     });
     const module = new ModuleBuilder();
     const imports = this.#imports(module, formed.some(({ region }) => usesFloat(region)));
+    const first = module.importGlobal("machine", "firstNumber", "i32");
     const regions: CompiledRegion[] = [];
     const refused: number[] = [];
     for (const { region, reader } of formed) {
@@ -53,7 +57,7 @@ export class RegionCompiler {
       }
       const { parameters, results } = imports.signature;
       const f = module.function(`r${region.request.head.toString(16)}`, parameters, results);
-      emitRegion(f, region, imports);
+      emitRegion(f, region, i32.add(first, regions.length), imports);
       module.export(`r${regions.length}`, f);
       regions.push(this.#describe(region, reader));
     }
@@ -93,22 +97,20 @@ export class RegionCompiler {
 
   #describe(region: Region, reader: CodeReader): CompiledRegion {
     const inPage = region.request.head & 4095;
-    const bytes = new Uint8Array(this.#memory);
     // Runs of instructions, merged, cut at pages.
-    const spans = region.blocks
+    const runs = region.blocks
       .flatMap(({ offsets }) => offsets.slice(0, -1).map((start, i) => [start, offsets[i + 1]!] as const))
       .sort((a, b) => a[0] - b[0]);
-    const code: { host: number; bytes: Uint8Array }[] = [];
+    const spans: Span[] = [];
     const add = (start: number, end: number): void => {
       while (start < end) {
         const stop = Math.min(end, ((inPage + start) & -4096) + 4096 - inPage);
-        const host = reader.host(start);
-        code.push({ host, bytes: bytes.slice(host, host + stop - start) });
+        spans.push({ offset: start, length: stop - start });
         start = stop;
       }
     };
-    let [start, end] = [spans[0]![0], spans[0]![0]];
-    for (const [from, to] of spans) {
+    let [start, end] = [runs[0]![0], runs[0]![0]];
+    for (const [from, to] of runs) {
       if (from > end) {
         add(start, end);
         start = from;
@@ -116,12 +118,13 @@ export class RegionCompiler {
       } else end = Math.max(end, to);
     }
     add(start, end);
-    return {
-      pages: region.pages.map((distance) => ({ distance, frame: reader.host(distance * 4096 - inPage) })),
-      code,
-      instructions: region.instructionCount,
-      request: region.request,
-    };
+    const code = new Uint8Array(spans.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const span of spans) {
+      code.set(reader.read(span), at);
+      at += span.length;
+    }
+    return { pages: region.pages, spans, code, instructions: region.instructionCount, request: region.request };
   }
 }
 

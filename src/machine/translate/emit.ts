@@ -52,8 +52,9 @@ export interface RegionImports {
   readonly fusedMultiplyAdd: boolean;
 }
 
-export function emitRegion(f: FunctionBuilder, region: Region, imports: RegionImports): void {
-  new RegionEmitter(f, region, imports).emit();
+/** `number` is what the registry knows the region by. */
+export function emitRegion(f: FunctionBuilder, region: Region, number: Expr, imports: RegionImports): void {
+  new RegionEmitter(f, region, number, imports).emit();
 }
 
 /** Blocks of the region that each block leads to. */
@@ -118,6 +119,7 @@ type Hosts = Map<AccessGroup, Checked>;
 class RegionEmitter {
   readonly f: FunctionBuilder;
   readonly region: Region;
+  readonly number: Expr;
   readonly imports: RegionImports;
   readonly state: Local;
   readonly pc: Local;
@@ -135,9 +137,10 @@ class RegionEmitter {
   /** Headers of loops that are unrolled once they prove to be hot. */
   readonly #unrollable = new Set<number>();
 
-  constructor(f: FunctionBuilder, region: Region, imports: RegionImports) {
+  constructor(f: FunctionBuilder, region: Region, number: Expr, imports: RegionImports) {
     this.f = f;
     this.region = region;
+    this.number = number;
     this.imports = imports;
     [this.state, this.pc, this.budget, this.nesting] = [0, 1, 2, 3].map((i) => f.parameter(i)) as [Local, Local, Local, Local];
     this.bank = f.local("i32");
@@ -246,7 +249,7 @@ class RegionEmitter {
   exhausted(block: number, offset: number, dirty: RegisterSet, words: number): Label {
     return this.exit(offset, dirty, words, 0, () => {
       if (!this.#unrollable.has(block)) return;
-      set(this.f, this.state, "hotHead", this.region.request.head);
+      set(this.f, this.state, "hotRegion", this.number);
       set(this.f, this.state, "hotLoop", offset);
     });
   }
@@ -384,13 +387,13 @@ class BlockEmitter implements Semantics {
   /** As `#leave`; counts if the span straddles two pages, so that no look-up will ever hit. */
   #leaveForSpan(first: Local, span: number): Label {
     const { f } = this;
-    const { state, region } = this.#region;
+    const { state, number } = this.#region;
     const unused = this.#block.instructions.length - this.#index;
     const offset = this.#offset;
     return this.#region.exit(offset, this.#dirty, this.#words, unused, () =>
       f.if(i32.gtU(i32.add(i32.and(i32.wrap(first), 4095), span), 4096), () => {
         set(f, state, "straddles", i32.add(get(state, "straddles"), 1));
-        set(f, state, "straddlingHead", region.request.head);
+        set(f, state, "straddlingRegion", number);
         set(f, state, "straddlingOffset", offset);
       }),
     );

@@ -9,16 +9,33 @@ import { frame, predecoded, request, type MemoryMap } from "../layout.ts";
 /** Pages before and behind the head's that a region may reach. */
 const pageReach = request.reach;
 
-export interface RegionRequest {
+/** Where a region's code stands. */
+export interface Place {
   /** Host address of the head. */
   readonly head: number;
   /** Host addresses of the frames that the pages around the head's are mapped to: index `pageReach` is the head's own; 0 if not executable. */
   readonly frames: readonly number[];
+}
+
+/** Host address at this distance from the head, or 0 if the page isn't there. */
+export function hostAt({ head, frames }: Place, offset: number): number {
+  const at = (head & 4095) + offset;
+  const frame = frames[(at >> 12) + pageReach];
+  return frame ? frame + (at & 4095) : 0;
+}
+
+export interface RegionRequest extends Place {
   readonly privilege: number;
   /** Offsets of the accesses that begin groups which are not to share a TLB check, since they straddle pages: see access-groups.ts. */
   readonly separateChecks?: readonly number[];
   /** Offsets of loops that much time is spent in: see unroll.ts. */
   readonly hotLoops?: readonly number[] | "all";
+}
+
+/** Code that lies within a page: its distance from the head, and its length in bytes. */
+export interface Span {
+  readonly offset: number;
+  readonly length: number;
 }
 
 export type BlockEnd =
@@ -74,14 +91,19 @@ interface InlineContext {
 const contextShift = 2 ** 24;
 const key = (context: number, offset: number): number => context * contextShift + offset + contextShift / 2;
 
+/** Reads a region's code. The hart goes on meanwhile and may write to it: each page is read once, so that what was translated is what is compared later. */
 export class CodeReader {
+  readonly #memory: ArrayBufferLike;
   readonly #view: DataView;
   readonly #request: RegionRequest;
   readonly #inPage: number;
   readonly #map: MemoryMap;
+  /** Copies of the pages around the head's, as they are wanted. */
+  readonly #pages: (DataView | undefined)[] = [];
 
   constructor(memory: ArrayBufferLike, map: MemoryMap, wanted: RegionRequest) {
     this.#map = map;
+    this.#memory = memory;
     this.#view = new DataView(memory as ArrayBuffer);
     this.#request = wanted;
     this.#inPage = wanted.head & 4095;
@@ -93,9 +115,7 @@ export class CodeReader {
 
   /** Host address, or 0 if the page isn't there. */
   host(offset: number): number {
-    const at = this.#inPage + offset;
-    const frame = this.#request.frames[(at >> 12) + pageReach];
-    return frame ? frame + (at & 4095) : 0;
+    return hostAt(this.#request, offset);
   }
 
   /** Whether the interpreter has met the instruction: what it hasn't is cold, and not worth translating. */
@@ -110,13 +130,30 @@ export class CodeReader {
   }
 
   decode(offset: number): Decoded | undefined {
-    const low = this.host(offset);
-    if (low === 0) return undefined;
-    const half = this.#view.getUint16(low, true);
-    if ((half & 3) !== 3) return decode(half);
-    const high = this.host(offset + 2);
-    if (high === 0) return undefined;
-    return decode((half | (this.#view.getUint16(high, true) << 16)) >>> 0);
+    const half = this.#half(offset);
+    if (half === undefined || (half & 3) !== 3) return half === undefined ? undefined : decode(half);
+    const high = this.#half(offset + 2);
+    return high === undefined ? undefined : decode((half | (high << 16)) >>> 0);
+  }
+
+  /** The bytes of a span. */
+  read({ offset, length }: Span): Uint8Array {
+    const at = (this.#inPage + offset) & 4095;
+    const { buffer } = this.#copy(offset)!;
+    return new Uint8Array(buffer, at, length);
+  }
+
+  #half(offset: number): number | undefined {
+    return this.#copy(offset)?.getUint16((this.#inPage + offset) & 4095, true);
+  }
+
+  #copy(offset: number): DataView | undefined {
+    const index = this.page(offset) + pageReach;
+    const copy = this.#pages[index];
+    if (copy !== undefined) return copy;
+    const frame = this.#request.frames[index];
+    if (!frame) return undefined;
+    return (this.#pages[index] = new DataView(new Uint8Array(this.#memory, frame, 4096).slice().buffer));
   }
 }
 

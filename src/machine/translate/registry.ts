@@ -1,13 +1,18 @@
 /**
- * Keeps what is translated: takes the hart's requests, has them compiled elsewhere, puts the functions into the table, and takes them out
- * when their code is written to. Runs on the hart's thread, where the hart stands still.
+ * Keeps what is translated: takes the hart's requests, has them compiled elsewhere, puts the functions into the table and to their places, and takes
+ * them away when their code is written to. Runs on the hart's thread, where the hart stands still.
+ *
+ * A *translation* is a function made from code; it has any number of *places* where that code stands. When one is asked for where the same code stands as
+ * somewhere else, it has one place more, and nothing is compiled. Without any it is kept for a while: code comes back.
  */
-import { counterCount, frame, frameFlags, heads, predecoded, request, type MemoryMap } from "../layout.ts";
+import { request, type MemoryMap } from "../layout.ts";
 import type { HartInstance, HartState } from "../hart.ts";
+import { hotThreshold } from "../hart/interpreter.ts";
 import type { Translator } from "../translator.ts";
-import { regionRecord } from "../hart/region-entry.ts";
+import { CodeIndex } from "./code-index.ts";
 import type { Batch, CompiledRegion } from "./compile.ts";
-import type { RegionRequest } from "./region.ts";
+import { Places, type Occupied } from "./places.ts";
+import type { Place, RegionRequest } from "./region.ts";
 
 /** Where compiling happens: on another thread, as a rule. */
 export interface CompilerPort {
@@ -24,28 +29,44 @@ export interface CompiledModule extends Omit<Batch, "bytes"> {
 }
 
 export interface TranslationStatistics {
+  /** Translations that were put to use. */
   regions: number;
-  /** Guest instructions in all regions that were made. */
+  /** Guest instructions in all of them. */
   regionInstructions: number;
   modules: number;
   wasmBytes: number;
   compileSeconds: number;
+  /** Places that got a translation which there was already. */
+  shared: number;
+  /** Places that lost theirs. */
   invalidated: number;
+  /** Compiled for a place where the code was another by then. */
   stale: number;
+  /** Asked of the compiler. */
   requested: number;
 }
 
-interface Installed {
-  readonly request: RegionRequest;
-  readonly record: number;
+interface Translation {
+  readonly region: CompiledRegion;
+  readonly hash: number;
+  /** What it calls itself. */
+  readonly number: number;
   readonly slot: number;
-  readonly code: readonly { readonly host: number; readonly bytes: Uint8Array }[];
+  readonly module: LoadedModule;
+  readonly places: Set<Occupied<Translation>>;
 }
 
-/** Space for a region's record, and for the batches that are under way. */
-const recordReserve = 64 << 10;
-/** Bytes of WebAssembly that are kept; machine code takes some ten times as much. */
-const moduleBytesLimit = 64 << 20;
+interface LoadedModule {
+  readonly bytes: number;
+  readonly translations: Translation[];
+}
+
+export interface RegistryOptions {
+  /** Instructions for which few requests wait for company. */
+  readonly patience?: number;
+  /** Bytes of WebAssembly that are kept, about; machine code takes some ten times as much. */
+  readonly moduleBytes?: number;
+}
 
 /** So many within some instructions: the odd one costs less than a separate check would. The last is blamed, which is one that is often. */
 const straddleLimit = 200;
@@ -72,26 +93,32 @@ export class TranslationRegistry implements Translator {
     modules: 0,
     wasmBytes: 0,
     compileSeconds: 0,
+    shared: 0,
     invalidated: 0,
     stale: 0,
     requested: 0,
   };
   readonly #memory: WebAssembly.Memory;
-  readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #map: MemoryMap;
   readonly #state: HartState;
   readonly #hart: HartInstance;
   readonly #port: CompilerPort;
   readonly #patience: number;
-  /** Heads that are translated or asked for. */
-  readonly #known = new Set<number>();
-  readonly #byHead = new Map<number, Installed>();
-  readonly #byFrame = new Map<number, Set<Installed>>();
+  readonly #moduleBytesLimit: number;
+  readonly #index: CodeIndex<Translation>;
+  readonly #places: Places<Translation>;
+  /** By number. */
+  readonly #translations = new Map<number, Translation>();
+  /** Oldest first. */
+  readonly #modules = new Set<LoadedModule>();
+  #nextNumber = 1;
   readonly #freeSlots: number[] = [];
-  /** Of the instructions of this window, how many led to a poll within a loop, by its region's head and its offset. */
+  /** Heads that the compiler was asked for, or is to be. */
+  readonly #asked = new Set<number>();
+  /** Of the instructions of this window, how many led to a poll within a loop, by its region's number and its offset. */
   readonly #samples = new Map<string, number>();
-  /** Heads of the regions that are being made anew. */
+  /** Heads of the places for which regions are made anew. */
   readonly #remaking = new Set<number>();
   #waiting: RegionRequest[] = [];
   #inFlight = 0;
@@ -101,22 +128,20 @@ export class TranslationRegistry implements Translator {
   #polledAt = 0;
   #sinceStraddles = 0;
   #sinceSamples = 0;
-  /** Entries of the head table that are in use, or were. */
-  #headsTaken = 0;
-  /** Of the modules that may still be in use. */
-  #liveBytes = 0;
-  #nextRecord: number;
+  /** Of all modules that are kept. */
+  #moduleBytes = 0;
 
-  constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort, patience = batchPatience) {
+  constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort, { patience = batchPatience, moduleBytes = 64 << 20 }: RegistryOptions = {}) {
     this.#memory = memory;
-    this.#bytes = new Uint8Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
     this.#map = map;
     this.#state = state;
     this.#hart = hart;
     this.#port = port;
     this.#patience = patience;
-    this.#nextRecord = map.regions;
+    this.#moduleBytesLimit = moduleBytes;
+    this.#index = new CodeIndex(memory.buffer, map);
+    this.#places = new Places(memory.buffer, map, hart);
   }
 
   /** To be called where the hart stands still. What is asked for while a batch is compiled makes the next one. */
@@ -133,81 +158,15 @@ export class TranslationRegistry implements Translator {
     this.#polledAt = now;
     this.#separate(elapsed);
     this.#sample(elapsed);
-    if (this.#isFull()) this.#startAgain();
+    if (this.#places.full) this.#leaveAll();
+    if (this.#moduleBytes > this.#moduleBytesLimit) this.#evict();
     for (let batch = this.#port.receive(); batch !== undefined; batch = this.#port.receive()) {
       this.#inFlight--;
-      this.#install(batch);
+      this.#load(batch);
     }
     if (this.#waiting.length === 0 || this.#inFlight > 0) return;
     if (this.#waiting.length < batchMinimum && Math.abs(now - this.#waitingSince) < this.#patience) return;
-    this.#port.post(this.#waiting.splice(0, batchLimit));
-    this.#inFlight++;
-  }
-
-  #isFull(): boolean {
-    return (
-      this.#nextRecord > this.#map.predecode - recordReserve ||
-      this.#headsTaken > heads.count / 2 ||
-      this.#liveBytes > moduleBytesLimit
-    );
-  }
-
-  /** Lets go of everything. What is still hot is soon asked for again. */
-  #startAgain(): void {
-    for (const region of [...this.#byHead.values()]) this.#drop(region);
-    this.#hart.exports.flushJumps(this.#map.hart);
-    this.#bytes.fill(0, this.#map.heads, this.#map.heads + heads.count * 8);
-    this.#nextRecord = this.#map.regions;
-    this.#headsTaken = 0;
-    this.#liveBytes = 0;
-    this.#known.clear();
-    this.#samples.clear();
-    this.#remaking.clear();
-    this.#waiting.length = 0;
-  }
-
-  /** A region in which a shared check straddles two pages, time and again, is made anew without that. */
-  #separate(elapsed: number): void {
-    const straddles = this.#state.number("straddles");
-    this.#sinceStraddles += elapsed;
-    if (this.#sinceStraddles >= straddleWindow || straddles >= straddleLimit) {
-      this.#state.setNumber("straddles", 0);
-      this.#sinceStraddles = 0;
-    }
-    if (straddles < straddleLimit) return;
-    const region = this.#byHead.get(this.#state.number("straddlingHead"));
-    if (region === undefined) return;
-    const { separateChecks = [] } = region.request;
-    this.#remake({ ...region.request, separateChecks: [...separateChecks, this.#state.number("straddlingOffset") | 0] });
-  }
-
-  /** A region is made anew with a loop unrolled in which the hart often is. */
-  #sample(elapsed: number): void {
-    this.#sinceSamples += elapsed;
-    if (this.#sinceSamples >= hotWindow) {
-      this.#samples.clear();
-      this.#sinceSamples = 0;
-    }
-    const head = this.#state.number("hotHead");
-    if (head === 0) return;
-    this.#state.setNumber("hotHead", 0);
-    const offset = this.#state.number("hotLoop") | 0;
-    const loop = `${head} ${offset}`;
-    const before = this.#samples.get(loop) ?? 0;
-    this.#samples.set(loop, before + elapsed);
-    if (before >= hotShare || before + elapsed < hotShare) return;
-    const region = this.#byHead.get(head);
-    if (region === undefined) return;
-    const { hotLoops = [] } = region.request;
-    if (hotLoops !== "all" && !hotLoops.includes(offset)) this.#remake({ ...region.request, hotLoops: [...hotLoops, offset] });
-  }
-
-  /** The region that there is stays in use until the new one is compiled. */
-  #remake(wanted: RegionRequest): void {
-    if (this.#remaking.has(wanted.head)) return;
-    this.#remaking.add(wanted.head);
-    this.#port.post([wanted]);
-    this.#inFlight++;
+    this.#post();
   }
 
   stats(): TranslationStatistics {
@@ -219,161 +178,189 @@ export class TranslationRegistry implements Translator {
     return this.#inFlight === 0 && this.#waiting.length === 0;
   }
 
-  #take(at: number): void {
-    const view = this.#view;
-    const head = view.getUint32(at + request.head, true);
-    if (this.#known.has(head)) return;
-    this.#known.add(head);
-    this.statistics.requested++;
-    const frames = Array.from({ length: 2 * request.reach + 1 }, (_, i) => view.getUint32(at + request.frames + 4 * i, true));
-    this.#waiting.push({ head, frames, privilege: view.getUint32(at + request.privilege, true) });
-  }
-
-  #install({ module, regions, refused, bytes, seconds }: CompiledModule): void {
-    for (const head of refused) {
-      this.#known.delete(head);
-      this.#remaking.delete(head);
-    }
-    const instance = new WebAssembly.Instance(module, {
-      machine: { memory: this.#memory, regions: this.#hart.regions },
-      hart: this.#hart.exports as unknown as WebAssembly.ModuleImports,
-    });
-    this.statistics.modules++;
-    this.statistics.wasmBytes += bytes;
-    this.#liveBytes += bytes;
-    this.statistics.compileSeconds += seconds;
-    let replaced = false;
-    regions.forEach((region, i) => {
-      const { head } = region.request;
-      this.#remaking.delete(head);
-      if (!this.#isCurrent(region)) {
-        this.statistics.stale++;
-        if (!this.#byHead.has(head)) this.#known.delete(head);
-        return;
-      }
-      const old = this.#byHead.get(head);
-      if (old !== undefined) {
-        this.#drop(old);
-        this.#known.add(head);
-        replaced = true;
-      }
-      const slot = this.#freeSlots.pop() ?? this.#hart.regions.grow(1);
-      this.#hart.regions.set(slot, instance.exports[`r${i}`]);
-      this.#register(region, slot);
-      this.statistics.regions++;
-      this.statistics.regionInstructions += region.instructions;
-    });
-    if (replaced) this.#hart.exports.flushJumps(this.#map.hart);
-  }
-
-  #isCurrent(region: CompiledRegion): boolean {
-    return region.code.every(({ host, bytes }) => {
-      for (let i = 0; i < bytes.length; i++) if (this.#bytes[host + i] !== bytes[i]) return false;
-      return true;
-    });
-  }
-
-  #register(region: CompiledRegion, slot: number): void {
-    const view = this.#view;
-    const record = this.#nextRecord;
-    this.#nextRecord += regionRecord.page + region.pages.length * regionRecord.pageSize;
-    view.setUint32(record + regionRecord.slot, slot, true);
-    view.setUint32(record + regionRecord.privilege, region.request.privilege, true);
-    view.setUint32(record + regionRecord.pages, region.pages.length, true);
-    region.pages.forEach(({ distance, frame: host }, i) => {
-      view.setInt32(record + regionRecord.page + i * 8, distance, true);
-      view.setUint32(record + regionRecord.page + i * 8 + 4, host, true);
-    });
-    const { request, code } = region;
-    const installed: Installed = { request, record, slot, code };
-    for (const { host, bytes } of region.code) this.#cover(installed, host, bytes.length);
-    this.#setHead(request.head, record);
-    this.#byHead.set(request.head, installed);
-    const entry = this.#frameEntry(request.head);
-    view.setUint32(entry + frame.flags, view.getUint32(entry + frame.flags, true) | frameFlags.heads, true);
-    this.#forgetDecoded(request.head);
-  }
-
-  /** Marks the lines of a frame that a region's code covers, so that stores to them are told. */
-  #cover(installed: Installed, host: number, length: number): void {
-    const view = this.#view;
-    const entry = this.#frameEntry(host);
-    const base = pageOf(host);
-    let flags = view.getUint32(entry + frame.flags, true);
-    if (!(flags & frameFlags.code)) {
-      (this.#hart.exports["purgeWritable"] as unknown as (state: number, host: number) => void)(this.#map.hart, base);
-      flags &= ~frameFlags.writable;
-    }
-    view.setUint32(entry + frame.flags, flags | frameFlags.code | frameFlags.translated, true);
-    let lines = view.getBigUint64(entry + frame.lines, true);
-    for (let at = host - (host % 64); at < host + length; at += 64) lines |= 1n << BigInt((at & 4095) >> 6);
-    view.setBigUint64(entry + frame.lines, lines, true);
-    let regions = this.#byFrame.get(base);
-    if (regions === undefined) this.#byFrame.set(base, (regions = new Set()));
-    regions.add(installed);
-  }
-
-  /** Code at this host address was written: regions that cover it are gone. */
+  /** Code at this host address was written: the places that have some of it are none any more. */
   codeWritten(host: number, length: number): void {
-    const regions = this.#byFrame.get(pageOf(host));
-    if (regions === undefined) return;
-    const first = host - 2;
-    const end = host + length;
     let changed = false;
-    for (const region of [...regions]) {
-      if (!region.code.some(({ host: at, bytes }) => at < end && at + bytes.length > first)) continue;
-      this.#drop(region);
+    for (const occupied of this.#places.covering(host, length)) {
+      this.#leave(occupied);
       changed = true;
     }
     if (changed) this.#hart.exports.flushJumps(this.#map.hart);
   }
 
-  #drop(region: Installed): void {
-    for (const { host } of region.code) this.#byFrame.get(pageOf(host))?.delete(region);
-    const { head } = region.request;
-    this.#setHead(head, 0);
-    this.#byHead.delete(head);
-    this.#forgetDecoded(head);
-    this.#known.delete(head);
-    this.statistics.invalidated++;
-    // Its slot may still be running further up the stack, so the function stays; the table lets go of it.
-    this.#hart.regions.set(region.slot, this.#hart.exports["nested"] as unknown as never);
-    this.#freeSlots.push(region.slot);
-  }
-
-  #frameEntry(host: number): number {
-    return this.#map.frames + ((host - this.#map.ram) >>> 12) * frame.size;
-  }
-
-  #setHead(host: number, record: number): void {
+  #take(at: number): void {
     const view = this.#view;
-    let index = Math.imul(host, heads.multiplier) >>> heads.shift;
-    for (;;) {
-      const slot = this.#map.heads + index * 8;
-      const at = view.getUint32(slot, true);
-      if (at === 0) this.#headsTaken++;
-      if (at === 0 || at === host) {
-        view.setUint32(slot, host, true);
-        view.setUint32(slot + 4, record, true);
+    const head = view.getUint32(at + request.head, true);
+    if (this.#places.at(head) !== undefined || this.#asked.has(head)) return;
+    const frames = Array.from({ length: 2 * request.reach + 1 }, (_, i) => view.getUint32(at + request.frames + 4 * i, true));
+    const wanted = { head, frames, privilege: view.getUint32(at + request.privilege, true) };
+    if (this.#share(wanted) || view.getUint32(at + request.executions, true) < hotThreshold) return;
+    this.#asked.add(head);
+    this.#waiting.push(wanted);
+  }
+
+  /** Whether there is a translation for this place: it has it now. */
+  #share(wanted: RegionRequest): boolean {
+    const translation = this.#index.find(wanted);
+    if (translation === undefined) return false;
+    this.#settle(translation, wanted);
+    this.statistics.shared++;
+    return true;
+  }
+
+  /** What came meanwhile need not be made; nor is the same code made twice in one batch. */
+  #post(): void {
+    const batch = new Map<number, RegionRequest>();
+    const rest: RegionRequest[] = [];
+    for (const wanted of this.#waiting) {
+      const hash = this.#index.hash(wanted.head);
+      if (batch.size === batchLimit || batch.has(hash)) rest.push(wanted);
+      else if (this.#share(wanted)) this.#asked.delete(wanted.head);
+      else batch.set(hash, wanted);
+    }
+    this.#waiting = rest;
+    if (batch.size > 0) this.#ask([...batch.values()]);
+  }
+
+  #ask(requests: readonly RegionRequest[]): void {
+    this.#port.post(requests);
+    this.#inFlight++;
+    this.statistics.requested += requests.length;
+  }
+
+  #load({ module, regions, refused, bytes, seconds }: CompiledModule): void {
+    for (const head of refused) {
+      this.#asked.delete(head);
+      this.#remaking.delete(head);
+    }
+    const firstNumber = this.#nextNumber;
+    this.#nextNumber += regions.length;
+    const { exports } = new WebAssembly.Instance(module, {
+      machine: { memory: this.#memory, regions: this.#hart.regions, firstNumber },
+      hart: this.#hart.exports as unknown as WebAssembly.ModuleImports,
+    });
+    this.statistics.modules++;
+    this.statistics.wasmBytes += bytes;
+    this.#moduleBytes += bytes;
+    this.statistics.compileSeconds += seconds;
+    const loaded: LoadedModule = { bytes, translations: [] };
+    this.#modules.add(loaded);
+    regions.forEach((region, i) => {
+      const { head } = region.request;
+      this.#asked.delete(head);
+      this.#remaking.delete(head);
+      if (!this.#index.isAt(region, region.request)) {
+        this.statistics.stale++;
         return;
       }
-      index = (index + 1) & (heads.count - 1);
+      const slot = this.#freeSlots.pop() ?? this.#hart.regions.grow(1);
+      this.#hart.regions.set(slot, exports[`r${i}`]);
+      const translation: Translation = { region, hash: this.#index.hash(head), number: firstNumber + i, slot, module: loaded, places: new Set() };
+      loaded.translations.push(translation);
+      this.#translations.set(translation.number, translation);
+      this.#index.add(translation, translation.hash);
+      this.statistics.regions++;
+      this.statistics.regionInstructions += region.instructions;
+      const old = this.#places.at(head)?.occupant;
+      if (old === undefined) this.#settle(translation, region.request);
+      else this.#replace(old, translation);
+    });
+  }
+
+  /** All places of one that is made anew get the new one, where its code stands. */
+  #replace(old: Translation, translation: Translation): void {
+    for (const occupied of [...old.places]) {
+      const { place } = occupied;
+      if (!this.#index.isAt(translation.region, place)) continue;
+      this.#leave(occupied);
+      this.#settle(translation, place);
     }
+    this.#hart.exports.flushJumps(this.#map.hart);
   }
 
-  /** The entry at a head is decoded anew, and then as the region's head or no longer as that. Its profile starts again. */
-  #forgetDecoded(host: number): void {
-    const page = this.#view.getUint32(this.#frameEntry(host) + frame.predecoded, true);
-    if (page === 0) return;
-    const entry = page + predecoded.header + ((host & 4095) >>> 1) * 8;
-    this.#view.setBigUint64(entry, 0n, true);
-    this.#view.setUint32(this.#map.counters + ((entry >>> 1) & ((counterCount - 1) << 2)), 0, true);
+  /** Nothing else is there. */
+  #settle(translation: Translation, { head, frames }: Place): void {
+    translation.places.add(this.#places.add({ head, frames }, translation));
   }
-}
 
-/** Host addresses are unsigned: beyond 2 GiB, bitwise operators would make them negative. */
-function pageOf(host: number): number {
-  return host - (host % 4096);
+  /** The place has none any more. Who calls this flushes the jump caches. */
+  #leave(occupied: Occupied<Translation>): void {
+    this.#places.remove(occupied);
+    occupied.occupant.places.delete(occupied);
+    this.statistics.invalidated++;
+  }
+
+  #leaveAll(): void {
+    for (const { places } of this.#translations.values()) places.clear();
+    this.#places.clear();
+    this.#hart.exports.flushJumps(this.#map.hart);
+  }
+
+  /** Lets go of modules without a place, the oldest first; of all, if that is not enough. What is still hot is soon asked for again. */
+  #evict(): void {
+    const unused = [...this.#modules].filter(({ translations }) => translations.every(({ places }) => places.size === 0));
+    if (this.#moduleBytes - unused.reduce((sum, { bytes }) => sum + bytes, 0) > this.#moduleBytesLimit / 2) {
+      this.#leaveAll();
+      unused.splice(0, Infinity, ...this.#modules);
+    }
+    for (const module of unused) {
+      if (this.#moduleBytes <= this.#moduleBytesLimit / 2) break;
+      this.#modules.delete(module);
+      this.#moduleBytes -= module.bytes;
+      for (const { number, slot } of module.translations) {
+        this.#translations.delete(number);
+        // Its function may still be running further up the stack; the table lets go of it.
+        this.#hart.regions.set(slot, this.#hart.exports["nested"] as unknown as never);
+        this.#freeSlots.push(slot);
+      }
+    }
+    this.#index.filter(({ module }) => this.#modules.has(module));
+    this.#hart.exports.flushJumps(this.#map.hart);
+  }
+
+  /** A region in which a shared check straddles two pages, time and again, is made anew without that. */
+  #separate(elapsed: number): void {
+    const straddles = this.#state.number("straddles");
+    this.#sinceStraddles += elapsed;
+    if (this.#sinceStraddles >= straddleWindow || straddles >= straddleLimit) {
+      this.#state.setNumber("straddles", 0);
+      this.#sinceStraddles = 0;
+    }
+    if (straddles < straddleLimit) return;
+    const translation = this.#translations.get(this.#state.number("straddlingRegion"));
+    if (translation === undefined) return;
+    const { separateChecks = [] } = translation.region.request;
+    this.#remake(translation, { separateChecks: [...separateChecks, this.#state.number("straddlingOffset") | 0] });
+  }
+
+  /** A region is made anew with a loop unrolled in which the hart often is. */
+  #sample(elapsed: number): void {
+    this.#sinceSamples += elapsed;
+    if (this.#sinceSamples >= hotWindow) {
+      this.#samples.clear();
+      this.#sinceSamples = 0;
+    }
+    const number = this.#state.number("hotRegion");
+    if (number === 0) return;
+    this.#state.setNumber("hotRegion", 0);
+    const offset = this.#state.number("hotLoop") | 0;
+    const loop = `${number} ${offset}`;
+    const before = this.#samples.get(loop) ?? 0;
+    this.#samples.set(loop, before + elapsed);
+    if (before >= hotShare || before + elapsed < hotShare) return;
+    const translation = this.#translations.get(number);
+    if (translation === undefined) return;
+    const { hotLoops = [] } = translation.region.request;
+    if (hotLoops !== "all" && !hotLoops.includes(offset)) this.#remake(translation, { hotLoops: [...hotLoops, offset] });
+  }
+
+  /** The one that there is stays in use until the new one is compiled. */
+  #remake({ region, places }: Translation, wanted: Partial<RegionRequest>): void {
+    const [occupied] = places;
+    if (occupied === undefined || this.#remaking.has(occupied.place.head)) return;
+    this.#remaking.add(occupied.place.head);
+    this.#ask([{ ...region.request, ...occupied.place, ...wanted }]);
+  }
 }
 
 /** Compiles at once, on the calling thread: for tests, and where there is no other. */

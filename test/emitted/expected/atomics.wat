@@ -89,7 +89,7 @@
           (return (local.get $pc) (local.get $budget)))
         (i32.store (;interpretOne;) (local.get $state) (i32.const 1))
         (return (local.get $pc) (i32.add (local.get $budget) (i32.const 1))))
-      (i32.store (;hotHead;) (local.get $state) (i32.const $head))
+      (i32.store (;hotRegion;) (local.get $state) (i32.add (global.get $firstNumber) (i32.const 0)))
       (i32.store (;hotLoop;) (local.get $state) (i32.const 4))
       (i64.store (;x[10];) (local.get $state) (i64.extend_i32_s (local.get 13)))
       (i32.store (;interpretOne;) (local.get $state) (i32.const 1))

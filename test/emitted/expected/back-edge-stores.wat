@@ -45,7 +45,7 @@
       (i64.store (;x[14];) (local.get $state) (local.get 14))
       (return (local.get 12) (local.get $budget))
       (unreachable))
-    (i32.store (;hotHead;) (local.get $state) (i32.const $head))
+    (i32.store (;hotRegion;) (local.get $state) (i32.add (global.get $firstNumber) (i32.const 0)))
     (i32.store (;hotLoop;) (local.get $state) (i32.const 0))
     (i64.store (;x[10];) (local.get $state) (local.get 6))
     (i32.store (;interpretOne;) (local.get $state) (i32.const 1))

@@ -48,7 +48,7 @@
       (i64.store (;x[14];) (local.get $state) (local.get 16))
       (return (local.get 15) (local.get $budget))
       (unreachable))
-    (i32.store (;hotHead;) (local.get $state) (i32.const $head))
+    (i32.store (;hotRegion;) (local.get $state) (i32.add (global.get $firstNumber) (i32.const 0)))
     (i32.store (;hotLoop;) (local.get $state) (i32.const 0))
     (i64.store (;x[10];) (local.get $state) (local.get 6))
     (i64.store (;x[12];) (local.get $state) (local.get 8))
@@ -58,7 +58,7 @@
     (i32.gt_u (i32.add (i32.and (i32.wrap_i64 (local.get 9)) (i32.const 4095)) (i32.const 16)) (i32.const 4096))
     (then
       (i32.store (;straddles;) (local.get $state) (i32.add (i32.load (;straddles;) (local.get $state)) (i32.const 1)))
-      (i32.store (;straddlingHead;) (local.get $state) (i32.const $head))
+      (i32.store (;straddlingRegion;) (local.get $state) (i32.add (global.get $firstNumber) (i32.const 0)))
       (i32.store (;straddlingOffset;) (local.get $state) (i32.const 0))))
   (i64.store (;x[10];) (local.get $state) (local.get 6))
   (i64.store (;x[12];) (local.get $state) (local.get 8))

@@ -77,7 +77,7 @@
       (i32.gt_u (i32.add (i32.and (i32.wrap_i64 (local.get 16)) (i32.const 4095)) (i32.const 1024)) (i32.const 4096))
       (then
         (i32.store (;straddles;) (local.get $state) (i32.add (i32.load (;straddles;) (local.get $state)) (i32.const 1)))
-        (i32.store (;straddlingHead;) (local.get $state) (i32.const $head))
+        (i32.store (;straddlingRegion;) (local.get $state) (i32.add (global.get $firstNumber) (i32.const 0)))
         (i32.store (;straddlingOffset;) (local.get $state) (i32.const 12))))
     (i64.store (;x[13];) (local.get $state) (local.get 15))
     (i32.store (;interpretOne;) (local.get $state) (i32.const 1))

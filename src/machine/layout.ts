@@ -278,8 +278,8 @@ export const bank = {
   count: 32,
 } as const;
 
-/** Guest physical pages, as the second stage translates them: see hart/guest-page-cache.ts. */
-export const guestPages = { entries: 4096 } as const;
+/** Guest physical pages, as the second stage translates them: see hart/guest-page-cache.ts. Behind the entries, a filter of one bit a page. */
+export const guestPages = { entries: 4096, filter: 4096 * 16, filterBytes: 1 << 15, size: 4096 * 16 + (1 << 15) } as const;
 
 /** Predecoded pages: a header, then one entry of 8 bytes for each halfword, then two sentinels. */
 export const predecoded = {
@@ -382,7 +382,7 @@ export function memoryMap(ramSize: number, { harts = 1, hart = 0, predecodedPage
     csrIndex: take(csrModes * 4096),
     hart: take(hartStateSize),
     banks: take(bank.size * bank.count, 65536),
-    guestPages: take(guestPages.entries * 16),
+    guestPages: take(guestPages.size),
     counters: take(counterCount * 4),
     requests: take(request.count * request.size),
     edges: take(edge.count * edge.size),

@@ -11,6 +11,8 @@ export interface VirtualMachine {
   readonly vmid: number;
   /** Physical address of the leaf entries for memory's frames, one behind the other; undefined if the stage is off. */
   readonly leaves: number | undefined;
+  /** The leaf entries of larger pages, in each of which all of memory lies. */
+  readonly larges: readonly { readonly entry: number; readonly page: bigint; readonly size: bigint; readonly frame: bigint }[];
   /** What to add to memory's addresses for guest physical ones that lead there by larger pages. */
   readonly aliases: readonly bigint[];
 }
@@ -48,7 +50,7 @@ export function buildGuestScene(random: Random): GuestScene {
 
 function secondStage(view: DataView, frame: number, vmid: number, hotFrames: readonly number[], random: Random): VirtualMachine {
   const mode = random.pick([0, 8, 8, 8, 9, 10]);
-  if (mode === 0) return { hgatp: BigInt(vmid) << 44n, vmid, leaves: undefined, aliases: [0n] };
+  if (mode === 0) return { hgatp: BigInt(vmid) << 44n, vmid, leaves: undefined, larges: [], aliases: [0n] };
   const levels = mode - 5;
   const root = ramBase + frame * 4096;
   for (let at = 0; at < 8 * 4096; at += 8) view.setBigUint64(frame * 4096 + at, 0n, true);
@@ -63,16 +65,21 @@ function secondStage(view: DataView, frame: number, vmid: number, hotFrames: rea
   }
   for (let i = 0; i < frames; i++) put(table, BigInt(i), randomGuestLeaf(i, hotFrames, random));
   // Larger pages beside: of 2 MiB behind memory, and as large as they come at a random index of the root, beyond the mode's usual ones.
+  const slot = (at: number, number: bigint): number => at + Number(number) * 8;
   const large = base + 0x200000n;
-  put(tableAt(view, root, levels, large, 1), index(large, 1), pteOf(ramBase, 0) | largeFlags(random));
   const top = BigInt(mode === 10 ? 1 + random.below(255) : 512 + random.below(1536));
   const size = 1n << BigInt(12 + 9 * (levels - 1));
   const memoryPage = (base / size) * size;
-  put(root, top, ((memoryPage / 4096n) << 10n) | largeFlags(random));
+  const larges = [
+    { entry: slot(tableAt(view, root, levels, large, 1), index(large, 1)), page: large, size: 0x200000n, frame: base },
+    { entry: slot(root, top), page: top * size, size, frame: memoryPage },
+  ];
+  for (const { entry, frame: at } of larges) view.setBigUint64(entry - ramBase, largeLeaf(at, random), true);
   return {
     hgatp: (BigInt(mode) << 60n) | (BigInt(vmid) << 44n) | BigInt(root / 4096),
     vmid,
     leaves: table,
+    larges,
     aliases: [0n, 0n, 0n, 0x200000n, top * size - memoryPage],
   };
 }
@@ -87,7 +94,8 @@ function tableAt(view: DataView, root: number, levels: number, address: bigint, 
   return table;
 }
 
-const largeFlags = (random: Random): bigint => (random.oneIn(3) ? random.pick(flawed) : whole);
+export const largeLeaf = (frame: bigint, random: Random): bigint =>
+  ((frame / 4096n) << 10n) | (random.oneIn(3) ? random.pick(flawed) : whole);
 
 /** The guests' tables and the code are at their own addresses, mostly; what is behind them, anywhere. */
 export function randomGuestLeaf(frame: number, hotFrames: readonly number[], random: Random): bigint {

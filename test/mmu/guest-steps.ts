@@ -1,9 +1,9 @@
 /** What a test does to a machine with guests whose page tables are a scene: accesses, and changes of the tables of either stage with the fence that they need. */
 import type { Random } from "../kit/random.ts";
-import { randomGuestAddress, randomGuestLeaf, randomGuestRegisters, viaAlias, type GuestScene } from "./guest-scene.ts";
+import { largeLeaf, randomGuestAddress, randomGuestLeaf, randomGuestRegisters, viaAlias, type GuestScene } from "./guest-scene.ts";
 import type { Registers } from "./model.ts";
-import { global, ramBase, randomLeaf } from "./scene.ts";
-import { hypervisorUses, uses, type AccessStep } from "./steps.ts";
+import { frames, global, ramBase, randomLeaf } from "./scene.ts";
+import { hypervisorUses, mappingOf, uses, type AccessStep } from "./steps.ts";
 
 export interface GuestAccessStep extends AccessStep {
   /** The host's address space, and the virtual machine. */
@@ -57,7 +57,7 @@ export function randomGuestSteps(scene: GuestScene, count: number, random: Rando
     if (random.oneIn(40)) current = environment();
     const before = recent.length > 0 ? random.pick(recent) : undefined;
     if (before && random.oneIn(5)) {
-      const edit = random.oneIn(2) ? guestEdit(scene, before, current, random) : stageEdit(scene, random);
+      const edit = random.oneIn(2) ? guestEdit(scene, before, current, random) : stageEdit(scene, before, random);
       const again = { ...before, registers: within(before.registers, current) };
       // Twice, so that the TLB has it when its page changes.
       if (edit) steps.push(again, edit, again);
@@ -91,7 +91,7 @@ function guestEdit(
   environments: Environments,
   random: Random,
 ): GuestEditStep | undefined {
-  const mapping = scene.spaces[space]!.mappings.find(({ virtual, level }) => address >> BigInt(12 + 9 * level) === virtual >> BigInt(12 + 9 * level));
+  const mapping = mappingOf(scene.spaces[space]!, address);
   if (mapping === undefined) return undefined;
   const { virtual, level, entry, isShared } = mapping;
   const offset = random.u64() & ((1n << BigInt(12 + 9 * level)) - 1n);
@@ -110,19 +110,32 @@ function guestEdit(
   };
 }
 
-function stageEdit(scene: GuestScene, random: Random): GuestEditStep | undefined {
-  const stage = random.below(scene.machines.length);
-  const { leaves, vmid } = scene.machines[stage]!;
+/** Mostly, of the page of an earlier access. */
+function stageEdit(scene: GuestScene, before: GuestAccessStep, random: Random): GuestEditStep | undefined {
+  const stage = random.oneIn(4) ? random.below(scene.machines.length) : before.machine;
+  const { leaves, larges, vmid } = scene.machines[stage]!;
   if (leaves === undefined) return undefined;
-  const frame = random.oneIn(3) ? random.below(256) : random.pick(scene.hotFrames);
-  const address = BigInt(ramBase + frame * 4096 + random.below(4096)) >> 2n;
+  const guestPhysical = guestPhysicalOf(scene, before);
+  const wanted = Number(guestPhysical - BigInt(ramBase)) >> 12;
+  const frame = wanted >= 0 && wanted < frames ? wanted : random.pick(scene.hotFrames);
+  const small = { entry: leaves + frame * 8, page: BigInt(ramBase + frame * 4096), size: 4096n };
+  const large = larges.find(({ page, size }) => guestPhysical >= page && guestPhysical < page + size);
+  const { entry, page, size } = large ?? small;
   return {
     type: "edit",
     stage,
-    entry: leaves + frame * 8,
-    pte: randomGuestLeaf(frame, scene.hotFrames, random),
+    entry,
+    pte: large ? largeLeaf(large.frame, random) : randomGuestLeaf(frame, scene.hotFrames, random),
     fence: random.pick(["fence", "inval"] as const),
-    ...(random.oneIn(2) ? {} : { address }),
+    ...(random.oneIn(2) ? {} : { address: (page + (random.u64() & (size - 1n))) >> 2n }),
     ...(random.oneIn(2) ? {} : { id: vmid }),
   };
+}
+
+/** As the guest's tables were in the beginning. */
+function guestPhysicalOf(scene: GuestScene, { space, address }: GuestAccessStep): bigint {
+  const mapping = mappingOf(scene.spaces[space]!, address);
+  if (mapping === undefined) return address;
+  const leaf = new DataView(scene.ram.buffer).getBigUint64(mapping.entry - ramBase, true);
+  return ((leaf >> 10n) & 0xfffffffffffn) * 4096n + (address & ((1n << BigInt(12 + 9 * mapping.level)) - 1n));
 }

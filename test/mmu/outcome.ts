@@ -71,7 +71,7 @@ export class Subject {
       case "store": {
         const log: DeviceWrite[] = [];
         const wroteTo = this.#store(registers, address, use.size, data, log);
-        return { result: undefined, device: log, wroteTo };
+        return wroteTo === undefined ? undefined : { result: undefined, device: log, wroteTo };
       }
       case "atomic":
       case "reserve":
@@ -142,12 +142,14 @@ export class Subject {
     return deviceValue(Number(physical), size);
   }
 
-  /** Yields where the first byte went. */
-  #store(registers: Registers, address: bigint, size: number, data: bigint, log: DeviceWrite[]): bigint {
+  /** Yields where the first byte went; undefined if that can't be predicted. */
+  #store(registers: Registers, address: bigint, size: number, data: bigint, log: DeviceWrite[]): bigint | undefined {
     if (!crossesPage(address, size)) return this.#storePart(registers, address, size, data, log);
     // Nothing is written before both pages are known to be there; then it is written by bytes.
     const first = this.#memory.place(registers, address, 1, "write");
-    this.#memory.place(registers, BigInt.asUintN(64, address + BigInt(size - 1)) & ~4095n, 1, "write");
+    const second = this.#memory.place(registers, BigInt.asUintN(64, address + BigInt(size - 1)) & ~4095n, 1, "write");
+    // The first bytes may change where the others go, or not: that would need a fence.
+    if (isTableOrCode(first) || isTableOrCode(second)) return undefined;
     for (let i = 0; i < size; i++) {
       this.#storePart(registers, BigInt.asUintN(64, address + BigInt(i)), 1, data >> BigInt(8 * i), log);
     }

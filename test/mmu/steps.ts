@@ -105,7 +105,7 @@ export function randomSteps(scene: Scene, count: number, random: Random): Step[]
   return steps;
 }
 
-function mappingOf({ mappings }: AddressSpace, address: bigint): Mapping | undefined {
+export function mappingOf({ mappings }: AddressSpace, address: bigint): Mapping | undefined {
   return mappings.find(({ virtual, level }) => {
     const size = 12n + 9n * BigInt(level);
     return address >> size === virtual >> size;

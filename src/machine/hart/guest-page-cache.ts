@@ -8,12 +8,15 @@
  *  └──┴─────┴──────────┴─────────────────────┘    └─────────────────────┴───────┴─────┴───┘
  *
  * An entry permits what its page table entry does without a change: writing only once that is dirty.
+ *
+ * TLB entries don't know their guest physical addresses. A filter has a bit for each page that was translated since all was forgotten last: of the
+ * others neither this cache nor any TLB holds anything. A hypervisor that fences each page that it maps (KVM does) mostly fences such.
  */
 import { i32, i64, select, type Expr } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import { guestPages, type MemoryMap } from "../layout.ts";
 import { pte } from "./page-walk.ts";
-import type { State } from "./program.ts";
+import { bits, type State } from "./program.ts";
 
 function entryAt(map: MemoryMap, guestPhysical: Expr): Expr {
   const index = i32.and(i32.shrU(i32.wrap(guestPhysical), 8), (guestPages.entries - 1) << 4);
@@ -49,18 +52,29 @@ export function cacheGuestPage(f: FunctionBuilder, map: MemoryMap, guestPhysical
   );
   f.store("i64", entry, tagOf(guestPhysical, hgatp));
   f.store("i64", entry, i64.or(i64.and(physical, -4096), i64.and(leaf, permitted)), 8);
+  const { at, bit } = filtered(map, guestPhysical);
+  const byte = f.let(at);
+  f.store("i32_8", byte, i32.or(i32.load8U(byte, guestPages.filter), bit), guestPages.filter);
 }
 
+/** Whether something may be known of a guest physical page (i32): always, once larger ones are here. */
+export function isKnown(state: State, map: MemoryMap, guestPhysical: Expr): Expr {
+  const { at, bit } = filtered(map, guestPhysical);
+  return i32.or(state.get("guestLarge"), i32.and(i32.load8U(at, guestPages.filter), bit));
+}
+
+/** For all virtual machines. */
 export function forgetGuestPages({ f }: State, map: MemoryMap): void {
-  f.memoryFill(map.guestPages, 0xff, guestPages.entries * 16);
+  f.memoryFill(map.guestPages, 0xff, guestPages.filter);
 }
 
-/** One page of any virtual machine; all if larger ones may be here, by pieces. */
-export function forgetGuestPage(state: State, map: MemoryMap, guestPhysical: Expr): void {
-  const { f } = state;
-  f.if(
-    state.get("guestLarge"),
-    () => forgetGuestPages(state, map),
-    () => f.store("i64", entryAt(map, guestPhysical), -1),
-  );
+/** To be called when no TLB holds anything of a guest, and the cache neither. */
+export function beginFilter(state: State, map: MemoryMap): void {
+  state.set("guestLarge", 0);
+  state.f.memoryFill(map.guestPages + guestPages.filter, 0, guestPages.filterBytes);
+}
+
+function filtered(map: MemoryMap, guestPhysical: Expr): { readonly at: Expr; readonly bit: Expr } {
+  const byte = i32.and(i32.wrap(i64.shrU(guestPhysical, 15)), guestPages.filterBytes - 1);
+  return { at: i32.add(byte, map.guestPages), bit: i32.shl(1, bits(guestPhysical, 12, 3)) };
 }

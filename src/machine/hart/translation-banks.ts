@@ -10,7 +10,7 @@ import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import { privilege, status, virtualBit } from "../csr-bits.ts";
 import { bank, layout } from "../layout.ts";
 import { previousPrivilege } from "./address-translation.ts";
-import { forgetGuestPage, forgetGuestPages } from "./guest-page-cache.ts";
+import { beginFilter, forgetGuestPages, isKnown } from "./guest-page-cache.ts";
 import { bits, State, type Program } from "./program.ts";
 
 export interface TranslationBanks {
@@ -19,8 +19,8 @@ export interface TranslationBanks {
   /** (state, virtual, asid, hasVirtual i32, hasAsid i32, guest i32): SFENCE.VMA where V = 0; with `guest`, that of the virtual machine that hgatp names. */
   readonly flush: FunctionReference;
   /**
-   * (state, guest physical, vmid, hasAddress i32, hasVmid i32): HFENCE.GVMA. A bank's entries don't know their guest physical addresses: all of
-   * the virtual machine's go.
+   * (state, guest physical, vmid, hasAddress i32, hasVmid i32): HFENCE.GVMA. A bank's entries don't know their guest physical addresses: if any
+   * may have this one, all go.
    */
   readonly flushGuests: FunctionReference;
   /** (state): empties all banks. */
@@ -225,7 +225,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
   const flushAll = module.function("flushAll", ["i32"], [], (f) => {
     const state = new State(f);
     forgetGuestPages(state, map);
-    state.set("guestLarge", 0);
+    beginFilter(state, map);
     newEpoch(state);
     forEachBank(f, state, (_base, _key, keyAddress) =>
       f.store("i64", keyAddress, 0, layout.bankKeys.offset),
@@ -242,7 +242,13 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
   const flushGuests = module.function("flushGuests", ["i32", "i64", "i32", "i32", "i32"], [], (f) => {
     const state = new State(f);
     const [guestPhysical, vmid, hasAddress, hasVmid] = [1, 2, 3, 4].map((i) => f.parameter(i)) as [Local, Local, Local, Local];
-    f.if(hasAddress, () => forgetGuestPage(state, map, guestPhysical), () => forgetGuestPages(state, map));
+    f.if(hasAddress, () => {
+      f.if(i32.eqz(isKnown(state, map, guestPhysical)), () => f.return());
+      // All machines' pages go, so that the filter begins anew: else, what one of them leaves behind would count for ever.
+      f.set(hasVmid, 0);
+    });
+    forgetGuestPages(state, map);
+    f.if(i32.eqz(hasVmid), () => beginFilter(state, map));
     f.set(vmid, i32.and(vmid, 0x3fff));
     newEpoch(state);
     forEachBank(f, state, (_base, key, keyAddress) => {

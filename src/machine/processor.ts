@@ -1,10 +1,11 @@
 /** A hart with the WebAssembly program that runs it: what executes, for whoever decides what. */
 import { HostelryError } from "#base/errors.ts";
 import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
+import { Cooling } from "./cooling.ts";
 import { instantiateHart, HartState, type HartInstance } from "./hart.ts";
 import { ExitReason } from "./hart/exit-reason.ts";
 import type { HartProgramOptions } from "./hart/hart-program.ts";
-import { frame, layout, memoryMap, type MapOptions, type MemoryMap } from "./layout.ts";
+import { counterCount, frame, layout, memoryMap, type MapOptions, type MemoryMap } from "./layout.ts";
 import { standardModel, type MachineModel } from "./model.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import { machineStats, TierTimes, type MachineStats } from "./stats.ts";
@@ -37,6 +38,7 @@ export class Processor {
   #guest: Guest | undefined;
   #executingSeconds = 0;
   readonly #tiers = new TierTimes();
+  readonly #cooling: Cooling;
 
   constructor(memory: WebAssembly.Memory, map: MemoryMap, model: MachineModel = standardModel) {
     this.map = map;
@@ -51,6 +53,8 @@ export class Processor {
       codeWritten: (_, host, bytes) => this.translator?.codeWritten?.(host >>> 0, bytes),
     }, this.programOptions);
     this.dma = new PhysicalMemory(memory, map, (host, bytes) => this.hart.exports.codeStore(map.hart, host, bytes));
+    const counters = new Uint32Array(memory.buffer, map.counters, counterCount);
+    this.#cooling = new Cooling(() => counters.fill(0));
     this.state.set("predecodeNext", map.predecode);
   }
 
@@ -66,6 +70,7 @@ export class Processor {
     state.setNumber("reserve", budget);
     hart.exports.updateTimer(map.hart);
     const before = performance.now();
+    this.#cooling.look(before, 1000 * this.#executingSeconds);
     const counted = this.#tiers.begin(state, this.instret);
     let reason: number;
     do {

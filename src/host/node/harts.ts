@@ -57,7 +57,8 @@ export class Harts {
   readonly #frames: Frames;
   readonly #vms = new Map<number, Vm>();
   readonly #balancer = new Balancer<Vm, Hart>();
-  readonly #balancing: NodeJS.Timeout;
+  /** While there is something to balance. */
+  #balancing: NodeJS.Timeout | undefined;
   #closed = false;
 
   /** Throws HostelryError `memory-size` if the host can't give so much. */
@@ -69,8 +70,6 @@ export class Harts {
     this.#harts = Array.from({ length: harts }, (_, hart) =>
       new Hart({ memory: linear, ramSize: memory, model, harts, hart, predecodedPages, frames: this.#frames.shared, interpreterOnly },
         (report) => this.#heard(report), (error) => this.#failed(error)));
-    this.#balancing = setInterval(() => this.#balance(), BALANCE_PERIOD);
-    this.#balancing.unref();
   }
 
   /** A new VM, on the hart with the fewest; it boots at once. With `agent`, its guest has a port for one. Throws HostelryError `too-many-vms`. */
@@ -81,6 +80,7 @@ export class Harts {
     const hart = this.#harts.reduce((best, other) => (load(other) < load(best) ? other : best));
     const vm = new Vm(id, config, hart, files, listener, agent);
     this.#vms.set(id, vm);
+    if (this.#harts.length > 1 && this.#vms.size > 1) this.#balancing ??= setInterval(() => this.#balance(), BALANCE_PERIOD).unref();
     return vm;
   }
 
@@ -104,7 +104,6 @@ export class Harts {
 
   /** VMs move to where there is more time for them. */
   #balance(): void {
-    if (this.#harts.length === 1) return;
     const move = this.#balancer.next([...this.#vms.values()].map((vm) => ({ item: vm, place: vm.hart, shares: vm.allotment.shares, wanted: vm.wantedFor })), this.#harts, performance.now());
     move?.item.moveTo(move.to);
   }
@@ -118,7 +117,14 @@ export class Harts {
     if (!("id" in report)) return;
     const vm = this.#vms.get(report.id);
     assert(vm !== undefined, "a report of an unknown VM", { ...report });
-    if (vm.heard(report)) this.#vms.delete(report.id);
+    if (vm.heard(report)) this.#forget(vm);
+  }
+
+  #forget(vm: Vm): void {
+    this.#vms.delete(vm.id);
+    if (this.#vms.size > 1) return;
+    clearInterval(this.#balancing);
+    this.#balancing = undefined;
   }
 
   #failed(error: Error): void {

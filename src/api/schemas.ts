@@ -1,6 +1,6 @@
 /** What comes in from outside, checked field by field; and all of it described, for the OpenAPI file. */
 import {
-  definitionDefaults, exitKinds, vmStates, type ActionKind, type ActionOf, type ExitKind, type RequestKind, type Results, type VmEnd,
+  definitionDefaults, exitKinds, techniqueChoices, vmStates, type ActionKind, type ActionOf, type ExitKind, type RequestKind, type Results, type VmEnd,
 } from "#monitor/action.ts";
 import * as v from "valibot";
 
@@ -27,6 +27,15 @@ const name = v.pipe(v.string(), v.regex(namePattern, "is no name: use letters, d
 const shares = v.pipe(v.number(), whole, v.minValue(1), v.maxValue(MOST_SHARES),
   v.description(`Time on its hart is given in proportion to this; ${definitionDefaults.shares} unless given`));
 const cap = v.pipe(v.number(), v.gtValue(0), v.maxValue(1), v.description("At most this part of its hart's time: above 0; 1, no cap, unless given"));
+const technique = {
+  cpu: v.pipe(v.picklist(techniqueChoices.cpu), v.description("How its CPUs are virtualized; hardware unless given")),
+  mmu: v.pipe(v.picklist(techniqueChoices.mmu), v.description("How its guest-physical addresses become the machine's; what belongs to `cpu` unless given")),
+  shadow: v.pipe(v.picklist(techniqueChoices.shadow), v.description("What becomes of shadow tables when its guest changes address spaces; cached unless given")),
+  onIllegal: v.pipe(v.picklist(techniqueChoices.onIllegal), v.description("What an instruction of its kernel that no privilege allows becomes: the guest's own fault, unless given, or the VM's end")),
+};
+/** What can be changed while it runs. */
+const settings = { shares, cap, ...technique };
+const changes = v.partial(v.strictObject(settings)).entries;
 const memory = v.pipe(v.number(), whole, v.minValue(SMALLEST_MEMORY), v.multipleOf(PAGE, `is no multiple of ${PAGE}, a page`), v.description("Bytes"));
 const cpus = v.pipe(v.number(), whole, v.minValue(1), v.maxValue(MOST_CPUS), v.description("CPUs that its guest sees; they take turns on one hart"));
 
@@ -49,8 +58,7 @@ export const fields: { readonly [Kind in ActionKind]: v.GenericSchema<unknown, F
       memory: v.optional(v.pipe(memory, v.description(`Bytes; a multiple of ${PAGE}; ${definitionDefaults.memory} unless given`))),
       cpus: v.optional(cpus),
       drives: v.optional(v.pipe(v.array(drive), v.maxLength(MOST_DRIVES))),
-      shares: v.optional(shares),
-      cap: v.optional(cap),
+      ...changes,
       start: v.optional(flag("Whether it is started at once")),
     }),
     v.check(({ image, kernel }) => (image === undefined) !== (kernel === undefined), "give an image or a kernel, one of them"),
@@ -61,7 +69,7 @@ export const fields: { readonly [Kind in ActionKind]: v.GenericSchema<unknown, F
   stop: named,
   pause: named,
   resume: named,
-  set: v.strictObject({ name, shares: v.optional(shares), cap: v.optional(cap) }),
+  set: v.strictObject({ name, ...changes }),
   remove: v.strictObject({ name, force: v.optional(flag("Whether one that runs is stopped for it")) }),
   stats: named,
   trace: v.strictObject({ name, since: v.optional(v.pipe(v.number(), whole, v.minValue(0), v.description("The number of the first exit that is wanted"))) }),
@@ -97,8 +105,7 @@ const vm: v.GenericSchema<unknown, Results["show"]> = v.object({
   image: v.nullable(v.string()),
   kernel: v.nullable(v.string()),
   drives: v.array(v.object({ path: v.string(), readOnly: v.boolean() })),
-  shares,
-  cap,
+  ...settings,
   created: text("ISO 8601, UTC"),
   started: v.nullable(text("ISO 8601, UTC; when it was started last")),
   log: text("The file with its console's output and its ends"),
@@ -111,6 +118,11 @@ const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
   guestSeconds: number("Of its hart's time, in the guest"),
   monitorSeconds: number("Of its hart's time, in the monitor for its sake"),
   exits: v.pipe(v.object(perExitKind(v.number())), v.description("Exits to the monitor, by cause")),
+  technique: v.object(technique),
+  shadow: v.pipe(
+    v.nullable(v.object({ tables: v.number(), addressSpaces: v.number(), evictions: v.number() })),
+    v.description("Shadow tables, if it has any: how many frames they take, of how many address spaces, and how many of these went for want of room"),
+  ),
   memory: v.pipe(
     v.object({ promised: v.number(), mapped: v.number(), tables: v.number() }),
     v.description("Bytes: what its guest may use, frames that it has, and frames of the tables that map them"),

@@ -2,9 +2,9 @@
 import { Option, type Command } from "commander";
 import { availableParallelism } from "node:os";
 import type { Messages } from "./messages.ts";
-import type { ClientOptions, CreateOptions } from "./operate.ts";
+import type { ClientOptions, CreateOptions, SetOptions } from "./operate.ts";
 import { parseCap, parseCount, parseCpus, parseMemory } from "./options.ts";
-import { driveOption, machineOption, withParser } from "./parsers.ts";
+import { driveOption, machineOption, techniqueOptions, withParser } from "./parsers.ts";
 import type { ServeOptions } from "./serve.ts";
 
 const SOCKET = "the server's socket, in the place of $HOSTELRY_SOCKET or $XDG_RUNTIME_DIR/hostelry/hostelry.sock";
@@ -14,6 +14,7 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
   const operate = () => import("./operate.ts");
   const client = (name: string, description: string): Command =>
     program.command(name).description(description).option("--socket <path>", SOCKET);
+  const withTechnique = (command: Command): Command => techniqueOptions().reduce((all, option) => all.addOption(option), command);
   const withJson = (command: Command): Command => command.option("--json", "as JSON");
   const shares = () => withParser(new Option("--shares <number>", "time on its hart is given in proportion to this (100 unless given)"), parseCount("--shares"));
   const cap = () => withParser(new Option("--cap <part>", "at most this part of a hart's time: 50%, or 0.5"), parseCap);
@@ -31,7 +32,7 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
       finish(await serve(options, messages));
     });
 
-  withJson(client("create", "Create a VM, of an image or a kernel"))
+  withTechnique(withJson(client("create", "Create a VM, of an image or a kernel")))
     .argument("<name>", "its name")
     .argument("[image]", "an image of `hostelry image ls`; the default one is built if it isn't there")
     .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
@@ -77,11 +78,11 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .option("--force", "also those that run")
     .action(async (names: string[], options: ClientOptions) => (await operate()).remove(names, options, messages));
 
-  withJson(client("set", "Change what can be changed while a VM runs"))
+  withTechnique(withJson(client("set", "Change what can be changed while a VM runs")))
     .argument("<name>", "a VM of `hostelry ps`")
     .addOption(shares())
     .addOption(cap())
-    .action(async (name: string, options: ClientOptions) => (await operate()).set(name, options, messages));
+    .action(async (name: string, options: SetOptions) => (await operate()).set(name, options, messages));
 
   withJson(client("stats", "Instructions, time and exits: of one VM with its exits by cause, or of all"))
     .argument("[name]", "a VM that was started")

@@ -4,12 +4,14 @@ import { describeEnd } from "#api/describe-end.ts";
 import { HostelryError } from "#base/errors.ts";
 import { socketPath } from "#host/node/socket-path.ts";
 import { UnixTransport } from "#host/node/unix-transport.ts";
-import { exitKinds, type MachineDescription, type TracedExit, type VmDescription, type VmStats } from "#monitor/action.ts";
+import { exitKinds, type MachineDescription, type Technique, type TracedExit, type VmDescription, type VmStats } from "#monitor/action.ts";
+import type { TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
 import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
 import type { Drive } from "./options.ts";
+import { techniqueAmong } from "./parsers.ts";
 import { joinCommand, joinConsole } from "./remote-console.ts";
 import { printJson, printTable } from "./table.ts";
 
@@ -18,15 +20,18 @@ export interface ClientOptions {
   readonly json?: boolean;
 }
 
-export interface CreateOptions extends ClientOptions {
+export interface SetOptions extends ClientOptions, TechniqueOptions {
+  readonly shares?: number;
+  readonly cap?: number;
+}
+
+export interface CreateOptions extends SetOptions {
   readonly memory: number;
   readonly cpus: number;
   readonly kernel?: string;
   readonly initrd?: string;
   readonly append?: string;
   readonly drive: readonly Drive[];
-  readonly shares?: number;
-  readonly cap?: number;
   readonly start?: boolean;
   readonly mirror?: string;
 }
@@ -45,7 +50,7 @@ export async function create(name: string, image: string | undefined, options: C
   const from = kernel === undefined ? { image: image ?? DEFAULT_IMAGE } : { kernel: resolve(kernel) };
   if (from.image !== undefined) await imageCommands.ensure(from.image, mirror === undefined ? {} : { mirror }, { progress: messages });
   const drives = drive.map(({ path, readOnly }) => ({ path: resolve(path), readOnly }));
-  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append, memory, cpus, drives, shares, cap, start });
+  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append, memory, cpus, drives, shares, cap, ...techniqueAmong(options), start });
   tell(vm, `${name} is ${start === true ? "created, and runs" : `created: "hostelry start ${name}" boots it`}`, options, messages);
 }
 
@@ -61,20 +66,21 @@ export async function remove(names: readonly string[], options: ClientOptions & 
   for (const name of names) tell(await client.do({ kind: "remove", name, force: options.force }), `${name} is removed`, options, messages);
 }
 
-export async function set(name: string, options: ClientOptions & { readonly shares?: number; readonly cap?: number }, messages: Messages): Promise<void> {
+export async function set(name: string, options: SetOptions, messages: Messages): Promise<void> {
   const { shares, cap } = options;
-  if (shares === undefined && cap === undefined) throw new HostelryError("nothing-to-set", "nothing is to be set: give --shares, --cap or both");
-  const vm = await connect(options).do({ kind: "set", name, shares, cap });
-  tell(vm, `${name} has ${vm.shares} shares, and ${vm.cap === 1 ? "no cap" : `${formatPercent(vm.cap)} of a hart at most`}`, options, messages);
+  const changes = { shares, cap, ...techniqueAmong(options) };
+  if (Object.values(changes).every((value) => value === undefined)) throw new HostelryError("nothing-to-set", 'nothing is to be set: see "hostelry set --help"');
+  const vm = await connect(options).do({ kind: "set", name, ...changes });
+  tell(vm, `${name} has ${vm.shares} shares, and ${vm.cap === 1 ? "no cap" : `${formatPercent(vm.cap)} of a hart at most`}; ${describeTechnique(vm)}`, options, messages);
 }
 
 export async function list(options: ClientOptions, messages: Messages): Promise<void> {
   const vms = await connect(options).do({ kind: "list" });
   if (options.json === true) return printJson(vms);
   if (vms.length === 0) return messages.line('No VMs yet: "hostelry create NAME" makes one');
-  const rows = vms.map(({ name, state, end, cpus, memory, shares, cap, image, kernel }) =>
-    [name, end === null ? state : `${state}: ${describeEnd(end)}`, String(cpus), formatBytes(memory), String(shares), formatPercent(cap), image ?? kernel ?? "-"]);
-  printTable([["NAME", "STATE", "CPUS", "MEMORY", "SHARES", "CAP", "IMAGE"], ...rows]);
+  const rows = vms.map(({ name, state, end, cpus, memory, shares, cap, image, kernel, cpu, mmu }) =>
+    [name, end === null ? state : `${state}: ${describeEnd(end)}`, String(cpus), formatBytes(memory), String(shares), formatPercent(cap), cpu, mmu, image ?? kernel ?? "-"]);
+  printTable([["NAME", "STATE", "CPUS", "MEMORY", "SHARES", "CAP", "CPU", "MMU", "IMAGE"], ...rows]);
 }
 
 /** Of one VM, or of the machine and all that were started. */
@@ -84,7 +90,7 @@ export async function stats(name: string | undefined, options: ClientOptions): P
   const stats = await client.do({ kind: "stats", name });
   if (options.json === true) return printJson(stats);
   printTable([STATS_HEADS, statsRow(name, stats)]);
-  process.stdout.write("\n");
+  process.stdout.write(`\n${describeShadows(stats)}\n`);
   printTable([["EXIT", "COUNT"], ...exitKinds.map((kind) => [kind, String(stats.exits[kind])])]);
 }
 
@@ -102,12 +108,17 @@ function describeMachine({ harts, memory: { total, promised, free } }: MachineDe
   return `The machine: ${harts === 1 ? "1 hart" : `${harts} harts`}, ${formatBytes(total)} of memory; ${formatBytes(promised)} promised, ${formatBytes(free)} free`;
 }
 
-const STATS_HEADS = ["NAME", "INSTRUCTIONS", "IN GUEST", "IN MONITOR", "EXITS", "MEMORY", "TABLES"];
+function describeShadows({ technique, shadow }: VmStats): string {
+  if (shadow === null) return "";
+  return `Shadow tables, ${technique.shadow}: ${shadow.tables} of ${shadow.addressSpaces} address spaces; ${shadow.evictions} evicted\n`;
+}
 
-function statsRow(name: string, { instructions, guestSeconds, monitorSeconds, exits, memory }: VmStats): string[] {
+const STATS_HEADS = ["NAME", "CPU", "MMU", "INSTRUCTIONS", "IN GUEST", "IN MONITOR", "EXITS", "MEMORY", "TABLES"];
+
+function statsRow(name: string, { instructions, guestSeconds, monitorSeconds, exits, technique, memory }: VmStats): string[] {
   const count = exitKinds.reduce((sum, kind) => sum + exits[kind], 0);
   return [
-    name, String(instructions), formatSeconds(guestSeconds * 1000), formatSeconds(monitorSeconds * 1000), String(count),
+    name, technique.cpu, technique.mmu, String(instructions), formatSeconds(guestSeconds * 1000), formatSeconds(monitorSeconds * 1000), String(count),
     `${formatBytes(memory.mapped)} of ${formatBytes(memory.promised)}`, formatBytes(memory.tables),
   ];
 }
@@ -142,6 +153,10 @@ export async function console(name: string, options: ClientOptions, messages: Me
 /** Returns the command's exit status. */
 export async function exec(name: string, command: readonly string[], options: ClientOptions): Promise<number> {
   return joinCommand(await connect(options).converse({ kind: "exec", name, command }));
+}
+
+function describeTechnique({ cpu, mmu, shadow }: Technique): string {
+  return `${cpu}, ${mmu === "shadow" ? `${shadow} shadow tables` : mmu}`;
 }
 
 function tell(vm: VmDescription, text: string, { json }: ClientOptions, messages: Messages): void {

@@ -62,6 +62,18 @@ export function parseCap(text: string): number {
   return cap;
 }
 
+/** What is said for short. */
+const SHORT: Readonly<Record<string, string>> = { trap: "trap-and-emulate", binary: "binary-translation" };
+
+/** One of the choices that a technique has. */
+export function parseTechnique<T extends string>(option: string, choices: readonly T[]): (text: string) => T {
+  return (text) => {
+    const choice = choices.find((name) => name === (SHORT[text] ?? text));
+    if (choice !== undefined) return choice;
+    throw new HostelryError("technique", `${option} ${JSON.stringify(text)} is none of its choices: ${choices.join(", ")}`);
+  };
+}
+
 /** A whole number from 1 on. */
 export function parseCount(option: string): (text: string) => number {
   return (text) => {

@@ -1,8 +1,9 @@
 /** Options of the command line whose values are parsed. */
 import { HostelryError } from "#base/errors.ts";
 import { machineKinds } from "#machine/model.ts";
+import { techniqueChoices, type Technique, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { InvalidArgumentError, Option } from "commander";
-import { parseDrive, type Drive } from "./options.ts";
+import { parseDrive, parseTechnique, type Drive } from "./options.ts";
 
 /** A parser's HostelryError as the commander's own, so that it ends as any bad argument does. */
 export function withParser<T>(option: Option, parse: (text: string) => T): Option {
@@ -20,6 +21,21 @@ export function driveOption(): Option {
 export function machineOption(): Option {
   return new Option("--machine <kind>", "on `silent`, some sensitive instructions of U-mode don't trap, as on x86 before 2005").choices(machineKinds).default("standard");
 }
+
+/** `--cpu` and the others that say how a VM is virtualized. */
+export function techniqueOptions(): Option[] {
+  const option = (name: keyof Technique, flag: string, description: string): Option =>
+    withParser(new Option(`${flag} <${techniqueChoices[name].join("|")}>`, description), parseTechnique(flag, techniqueChoices[name]));
+  return [
+    option("cpu", "--cpu", "how a VM's CPUs are virtualized (hardware unless given)"),
+    option("mmu", "--mmu", "how its memory is (what belongs to --cpu unless given)"),
+    option("shadow", "--shadow", "what becomes of shadow tables when the guest changes address spaces (cached unless given)"),
+    option("onIllegal", "--on-illegal", "what an instruction of the kernel that no privilege allows becomes: the guest's own fault, or the VM's end"),
+  ];
+}
+
+/** Those of a command's options that say how a VM is virtualized. */
+export const techniqueAmong = ({ cpu, mmu, shadow, onIllegal }: TechniqueOptions): TechniqueOptions => ({ cpu, mmu, shadow, onIllegal });
 
 function parsing<T>(parse: (text: string) => T, text: string): T {
   try {

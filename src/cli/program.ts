@@ -8,13 +8,14 @@ import { addImageCommands } from "./image-commands.ts";
 import { addMachineCommands } from "./machine-commands.ts";
 import type { Messages } from "./messages.ts";
 import { parseCount, parseCpus, parseGranularity, parseMemory, parseSeed } from "./options.ts";
-import { driveOption, machineOption, withParser } from "./parsers.ts";
+import { driveOption, machineOption, techniqueOptions, withParser } from "./parsers.ts";
 import type { RunOptions } from "./run.ts";
 
 const EXAMPLES = `
 Examples:
   $ hostelry run                                    Debian's kernel and a shell; Ctrl-A X leaves
   $ echo 'uname -a' | hostelry run                  a command through a pipe
+  $ hostelry run --cpu trap-and-emulate --stats     its kernel in U-mode, over shadow page tables
   $ hostelry run --drive disk.img --drive more.img,ro
   $ hostelry run --kernel vmlinux --initrd initrd --append 'console=ttyS0'
   $ hostelry run default --bios fw_dynamic.bin      OpenSBI in M-mode, then Debian
@@ -45,7 +46,7 @@ export function createProgram(messages: Messages, machine: MachineThread | undef
 }
 
 function addRunCommand(program: Command, messages: Messages, machine: MachineThread | undefined, finish: (status: number) => void): void {
-  program
+  const command = program
     .command("run")
     .summary("run a machine and join its console to this terminal")
     .description("Run a machine and join its console to this terminal. Its exit status is the guest's shell's, or what it wrote\nto the test finisher or to tohost; 2 if something given is wrong, 71 if the guest's kernel panics.")
@@ -72,6 +73,7 @@ function addRunCommand(program: Command, messages: Messages, machine: MachineThr
       const { run } = await import("./run.ts");
       finish(await run(image, options, messages, machine));
     });
+  for (const option of techniqueOptions()) command.addOption(option);
 }
 
 function addClassifyCommand(program: Command, finish: (status: number) => void): void {

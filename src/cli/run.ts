@@ -5,6 +5,7 @@ import { MachineThread } from "#host/node/machine-thread.ts";
 import { DEFAULT_APPEND } from "#images/image.ts";
 import type { ClockMode } from "#machine/computer.ts";
 import type { MachineKind } from "#machine/model.ts";
+import type { TechniqueOptions } from "#monitor/cpu/technique.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import { flushCompileCache } from "node:module";
 import { constants } from "node:os";
@@ -14,9 +15,10 @@ import { ExitStatus } from "./exit-status.ts";
 import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
 import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
 import type { Drive } from "./options.ts";
+import { techniqueAmong } from "./parsers.ts";
 import { formatSignature } from "./signature.ts";
 
-export interface RunOptions {
+export interface RunOptions extends TechniqueOptions {
   readonly bare?: boolean;
   readonly kernel?: string;
   readonly initrd?: string;
@@ -51,12 +53,12 @@ export async function run(imageName: string | undefined, options: RunOptions, me
   const interactive = process.stdin.isTTY === true;
   const append = [choice.append, ...sessionWords(choice.image, interactive)].filter((word) => word !== "").join(" ");
   const mode: ConsoleMode = interactive ? "terminal" : /(^| )hostelry\.pipe=1( |$)/.test(append) ? "shell-pipe" : "raw-pipe";
-  if (isBare(options) && options.cpus !== 1) {
-    throw new HostelryError("bare-cpus", "the bare machine has one hart: leave out --cpus, or run a VM, without --bare");
-  }
+  const technique = techniqueAmong(options);
+  if (isBare(options)) refuseForBare(options.cpus, technique);
   const config: RunConfig = {
     model: { kind: options.machine },
     cpus: options.cpus,
+    technique,
     memory: options.memory,
     clock: options.clock,
     ...choice.files,
@@ -74,6 +76,12 @@ export async function run(imageName: string | undefined, options: RunOptions, me
 /** M-mode, and test programs that use it, are on the bare machine only. */
 function isBare({ bare, bios, signature }: RunOptions): boolean {
   return bare === true || bios !== undefined || signature !== undefined;
+}
+
+function refuseForBare(cpus: number, technique: TechniqueOptions): void {
+  if (cpus !== 1) throw new HostelryError("bare-cpus", "the bare machine has one hart: leave out --cpus, or run a VM, without --bare");
+  const chosen = Object.values(technique).find((choice) => choice !== undefined);
+  if (chosen !== undefined) throw new HostelryError("bare-technique", `on the bare machine nothing is virtualized: leave out ${chosen}, or run a VM, without --bare`);
 }
 
 async function choose(imageName: string | undefined, options: RunOptions, messages: Messages): Promise<BootChoice> {

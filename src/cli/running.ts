@@ -3,6 +3,7 @@ import { readShared } from "#host/node/boot-files.ts";
 import { Harts } from "#host/node/harts.ts";
 import type { MachineConfig } from "#host/node/machine-config.ts";
 import type { MachineListener, MachineThread } from "#host/node/machine-thread.ts";
+import { techniqueOf, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { footprint } from "#monitor/memory/footprint.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import type { ConsolePort } from "./console-session.ts";
@@ -25,6 +26,8 @@ export interface Running {
 
 export interface RunConfig extends MachineConfig {
   readonly cpus: number;
+  /** Of a VM. */
+  readonly technique: TechniqueOptions;
 }
 
 export type Start = (config: RunConfig, listener: MachineListener) => Promise<Running>;
@@ -41,10 +44,11 @@ export function startBare(machine: MachineThread): Start {
 
 /** On a machine that has a hart and is as large as the VM needs. */
 export const startVm: Start = async (config, listener) => {
-  const harts = new Harts({ harts: 1, memory: footprint(config.memory), interpreterOnly: config.interpreterOnly, ...(config.model === undefined ? {} : { model: config.model }) });
+  const technique = techniqueOf(config.technique);
+  const harts = new Harts({ harts: 1, memory: footprint(config.memory, technique.mmu), interpreterOnly: config.interpreterOnly, ...(config.model === undefined ? {} : { model: config.model }) });
   try {
     const files = await readShared(config);
-    const vm = harts.create({ ...config, name: "run", allotment: { shares: 1, cap: 1 } }, files, {
+    const vm = harts.create({ ...config, technique, name: "run", allotment: { shares: 1, cap: 1 } }, files, {
       started: () => listener.started(),
       rebooted: () => listener.restarted(),
       warning: (message) => listener.warning(message),

@@ -5,10 +5,13 @@
  * hexadecimal text ("0xffffffff80002000"), since they may not fit a number.
  */
 import type { ExitKind } from "./exits.ts";
+import type { Technique } from "./cpu/technique.ts";
+import type { ShadowStatistics } from "./memory/shadow.ts";
 import type { VmEnd } from "./vm.ts";
 
+export { techniqueChoices } from "./cpu/technique.ts";
 export { exitKinds } from "./exits.ts";
-export type { ExitKind, VmEnd };
+export type { ExitKind, Technique, VmEnd };
 
 export type Action =
   /** The machine itself: what it has, and what is left. */
@@ -63,7 +66,7 @@ export interface Named {
 }
 
 /** What can be changed while it runs. */
-export interface Settings {
+export interface Settings extends Technique {
   /** Time on its hart is given in proportion to this. */
   readonly shares: number;
   /** At most this part of its hart's time: above 0; 1 for no cap. */
@@ -127,7 +130,10 @@ export interface VmStats {
   readonly guestSeconds: number;
   readonly monitorSeconds: number;
   readonly exits: Readonly<Record<ExitKind, number>>;
-  /** Mapped: frames that it has. Tables: those that map them. */
+  readonly technique: Technique;
+  /** Null if it has no shadow tables. */
+  readonly shadow: ShadowStatistics | null;
+  /** Mapped: frames that it has. Tables: those that map them, shadow tables too. */
   readonly memory: { readonly promised: number; readonly mapped: number; readonly tables: number };
 }
 

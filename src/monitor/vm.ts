@@ -8,12 +8,12 @@ import type { Outside } from "#machine/inputs.ts";
 import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
 import { HardwareTechnique } from "./cpu/hardware.ts";
-import type { CpuTechnique, CpuTechniqueName } from "./cpu/technique.ts";
+import { techniqueOf, type CpuTechnique, type CpuTechniqueName, type Technique } from "./cpu/technique.ts";
 import { TrapAndEmulate } from "./cpu/trap-and-emulate.ts";
 import { ExitRecorder, exitKinds, type ExitKind, type SavedExits } from "./exits.ts";
 import { GuestMemory, type SavedGuestMemory } from "./memory/guest-memory.ts";
-import type { ShadowPolicy } from "./memory/shadow.ts";
 import type { MachineMemory } from "./memory/machine-memory.ts";
+import type { ShadowStatistics } from "./memory/shadow.ts";
 import { VirtualCore } from "./virtual-core.ts";
 
 export interface VmOptions extends Omit<BoardOptions, "computer"> {
@@ -25,10 +25,8 @@ export interface VmOptions extends Omit<BoardOptions, "computer"> {
   /** Bytes; a multiple of 4096. */
   readonly memory: number;
   readonly clock: ClockMode;
-  /** `hardware` if absent. */
-  readonly cpu?: CpuTechniqueName;
-  /** Of the techniques that need shadow tables; `cached` if absent. */
-  readonly shadow?: ShadowPolicy;
+  /** The usual one if absent. */
+  readonly technique?: Technique;
   readonly outside: Outside;
   /** Whether its output has nowhere to go, so that it must wait. */
   readonly congested?: () => boolean;
@@ -48,6 +46,11 @@ export interface SavedVm {
 
 export type VmEnd = MachineEnd | { readonly kind: "failed"; readonly code: string; readonly message: string };
 
+const techniques: Readonly<Record<CpuTechniqueName, (vm: VirtualMachine, technique: Technique) => CpuTechnique>> = {
+  hardware: (vm) => new HardwareTechnique(vm),
+  "trap-and-emulate": (vm, technique) => new TrapAndEmulate(vm, technique),
+};
+
 /** What `performance.now()` counts from, in milliseconds since the Unix epoch. */
 const EPOCH = performance.timeOrigin;
 
@@ -59,7 +62,8 @@ export class VirtualMachine implements Guest {
   readonly board: Board;
   readonly memory: GuestMemory;
   readonly exits = new ExitRecorder();
-  readonly #technique: CpuTechnique;
+  #technique: Technique;
+  #cpu: CpuTechnique;
   readonly #congested: () => boolean;
   #failure: VmEnd | undefined;
   /** On the hart, and in the monitor for its sake: milliseconds. */
@@ -71,8 +75,9 @@ export class VirtualMachine implements Guest {
     this.name = options.name;
     this.id = options.id;
     this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory }, saved?.memory);
-    this.#technique = this.#techniqueOf(options);
-    this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#technique.confinement));
+    this.#technique = options.technique ?? techniqueOf({});
+    this.#cpu = techniques[this.#technique.cpu](this, this.#technique);
+    this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement));
     this.computer = new Computer({ harts: this.cores, hypervisor: false, dma: this.memory, memory: this.memory }, options.clock, options.outside);
     this.board = new Board({ ...options, computer: this.computer });
     this.#congested = options.congested ?? (() => false);
@@ -83,7 +88,7 @@ export class VirtualMachine implements Guest {
   save(): SavedVm {
     for (const core of this.cores) core.unload();
     const cores = this.cores.map((core) => core.save());
-    this.#technique.release();
+    this.#cpu.release();
     return {
       computer: this.computer.save(),
       board: this.board.save(),
@@ -135,7 +140,7 @@ export class VirtualMachine implements Guest {
   exit(): number {
     const before = performance.now();
     try {
-      const reason = this.#technique.exit();
+      const reason = this.#cpu.exit();
       return reason === 0 && this.computer.ended !== undefined ? ExitReason.exit : reason;
     } catch (error) {
       if (!(error instanceof HostelryError)) throw error;
@@ -144,6 +149,24 @@ export class VirtualMachine implements Guest {
     } finally {
       this.#inMonitor += performance.now() - before;
     }
+  }
+
+  get technique(): Technique {
+    return this.#technique;
+  }
+
+  get shadow(): ShadowStatistics | null {
+    return this.#cpu.statistics();
+  }
+
+  /** To be called between slices: it goes on in another way, and its guest notices nothing. Throws HostelryError `no-frames`, and it is as before. */
+  setTechnique(technique: Technique): void {
+    const cpu = techniques[technique.cpu](this, technique);
+    for (const core of this.cores) core.confine(cpu.confinement);
+    this.#cpu.release();
+    this.#technique = technique;
+    this.#cpu = cpu;
+    this.core.flushTranslations();
   }
 
   get congested(): boolean {
@@ -165,14 +188,10 @@ export class VirtualMachine implements Guest {
     this.exits.record(exitKinds.indexOf(kind), EPOCH + performance.now(), state.number("pc"), state.high("pc"), detail);
   }
 
-  #techniqueOf({ cpu = "hardware", shadow = "cached" }: VmOptions): CpuTechnique {
-    return cpu === "hardware" ? new HardwareTechnique(this) : new TrapAndEmulate(this, shadow);
-  }
-
   /** Gives every frame back. */
   release(): void {
     for (const core of this.cores) core.unload();
-    this.#technique.release();
+    this.#cpu.release();
     this.memory.release();
   }
 }

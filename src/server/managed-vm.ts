@@ -6,6 +6,8 @@ import { AgentChannel } from "#host/node/agent-channel.ts";
 import {
   definitionDefaults, type Changes, type Settings, type Trace, type VmDefinition, type VmDescription, type VmEnd, type VmState, type VmStats,
 } from "#monitor/action.ts";
+import { techniqueOf } from "#monitor/cpu/technique.ts";
+import { footprint } from "#monitor/memory/footprint.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { converseWithProcess } from "./agent.ts";
 import { ConsoleHub } from "./console-hub.ts";
@@ -17,8 +19,8 @@ export interface ManagedVmOptions {
   readonly log: ConsoleLog;
   /** What it boots: read anew for each start. */
   readonly files: () => Promise<BootFiles>;
-  /** Throws HostelryError if the machine can't hold it beside those that it holds. */
-  readonly admit: (vm: ManagedVm) => void;
+  /** Throws HostelryError if the machine can't hold it, with so many bytes, beside the others that it holds. */
+  readonly admit: (vm: ManagedVm, footprint: number) => void;
   /** Hears of our own bugs. */
   readonly bug: (error: unknown) => void;
 }
@@ -46,14 +48,20 @@ export class ManagedVm {
   #turn: Promise<unknown> = Promise.resolve();
   #gone: Promise<void> = Promise.resolve();
 
+  /** Throws HostelryError `technique`. */
   constructor(definition: VmDefinition, options: ManagedVmOptions) {
     const { name, memory = definitionDefaults.memory, cpus = definitionDefaults.cpus, shares = definitionDefaults.shares, cap = definitionDefaults.cap } = definition;
     this.name = name;
     this.memory = memory;
     this.#cpus = cpus;
     this.#definition = definition;
-    this.#settings = { shares, cap };
+    this.#settings = { shares, cap, ...techniqueOf(definition) };
     this.#options = options;
+  }
+
+  /** Bytes of the machine's memory that it takes at most. */
+  get footprint(): number {
+    return footprint(this.memory, this.#settings.mmu);
   }
 
   get description(): VmDescription {
@@ -83,7 +91,7 @@ export class ManagedVm {
     return this.#inTurn(async () => {
       if (this.#vm !== undefined) throw this.#wrongState("is on already");
       const files = await this.#options.files();
-      this.#options.admit(this);
+      this.#options.admit(this, this.footprint);
       await this.#boot(files);
     });
   }
@@ -111,10 +119,16 @@ export class ManagedVm {
     });
   }
 
-  set({ shares, cap }: Changes): Promise<void> {
+  set(changes: Changes): Promise<void> {
     return this.#inTurn(async () => {
-      this.#settings = { shares: shares ?? this.#settings.shares, cap: cap ?? this.#settings.cap };
-      this.#vm?.set(this.#settings);
+      const before = this.#settings;
+      const technique = techniqueOf(changes, before);
+      const { shares = before.shares, cap = before.cap } = changes;
+      const vm = this.#vm;
+      if (vm !== undefined && technique.mmu !== before.mmu) this.#options.admit(this, footprint(this.memory, technique.mmu));
+      // It may end meanwhile.
+      if (vm !== undefined) await Promise.race([vm.set({ shares, cap }, technique), vm.result]);
+      this.#settings = { shares, cap, ...technique };
     });
   }
 
@@ -170,9 +184,10 @@ export class ManagedVm {
   async #boot(files: BootFiles): Promise<void> {
     const { machine, log } = this.#options;
     const { name, memory, cpus, drives, kernel } = this.description;
+    const { shares, cap, ...technique } = this.#settings;
     const started = Promise.withResolvers<void>();
     log.line("starts");
-    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: TERMINAL, allotment: this.#settings }, files, {
+    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: TERMINAL, allotment: { shares, cap }, technique }, files, {
       started: () => {
         this.#state = "running";
         this.#end = null;

@@ -46,7 +46,7 @@ suite("operating VMs", () => {
     assert.equal((await act({ kind: "pause", name: "web" })).state, "paused");
     assert.equal((await act({ kind: "resume", name: "web" })).state, "running");
     assert.equal((await act({ kind: "set", name: "web", cap: 0.5 })).cap, 0.5);
-    assert.deepEqual(vm.done, ["pause", "resume", "set 7 0.5"]);
+    assert.deepEqual(vm.done, ["pause", "resume", "set 7 0.5 hardware nested"]);
     assert.deepEqual((await act({ kind: "stop", name: "web" })).end, { kind: "stopped" });
     assert.equal((await act({ kind: "stats", name: "web" })).instructions, 5);
     const { log } = await show("web");
@@ -85,6 +85,23 @@ suite("operating VMs", () => {
     machine.refusal = new HostelryError("no-file", "the drive /d is not there: check the path");
     assert.equal(await refused({ kind: "create", name: "b", kernel: "/k", memory: MIB, start: true }), "no-file: the drive /d is not there: check the path");
     assert.deepEqual((await act({ kind: "list" })).map(({ name, state }) => [name, state]), [["web", "running"]]);
+  });
+
+  test("a VM changes its technique, if there is one, and room for its tables", async () => {
+    const { machine, act, create, refused } = serving();
+    assert.match(await refused({ kind: "create", name: "a", kernel: "/k", mmu: "shadow" }), /^technique: /);
+    await create("a", { start: true, cpu: "trap-and-emulate", shadow: "naive" });
+    assert.deepEqual(machine.last.config.technique, { cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", onIllegal: "guest" });
+    const { cpu, mmu } = await act({ kind: "set", name: "a", cpu: "hardware" });
+    assert.deepEqual([cpu, mmu], ["hardware", "nested"]);
+    assert.match(await refused({ kind: "set", name: "a", shares: 5, mmu: "shadow" }), /^technique: /);
+    assert.equal((await act({ kind: "show", name: "a" })).shares, 100);
+    await create("b", { start: true, memory: 45 * MIB });
+    assert.match(await refused({ kind: "set", name: "b", cpu: "trap-and-emulate" }), /^not-enough-memory: /);
+    machine.last.refusal = new HostelryError("no-frames", "none left");
+    assert.equal(await refused({ kind: "set", name: "b", shares: 5 }), "no-frames: none left");
+    assert.equal((await act({ kind: "show", name: "b" })).shares, 100);
+    assert.deepEqual(machine.vms.map((vm) => vm.done), [["set 100 1 hardware nested"], []]);
   });
 
   test("memory is promised once, unless told otherwise", async () => {

@@ -3,7 +3,6 @@ import type { StreamPort } from "#api/stream.ts";
 import { HostelryError } from "#base/errors.ts";
 import { VERSION } from "#base/version.ts";
 import type { ActionOf, RequestKind, Results, StreamKind, VmDefinition, VmDescription } from "#monitor/action.ts";
-import { footprint } from "#monitor/memory/footprint.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { join } from "node:path";
 import { ConsoleLog } from "./console-log.ts";
@@ -89,7 +88,7 @@ export class Operations {
     if (this.#vms.has(name)) throw new HostelryError("name-taken", `there is a VM ${name} already: choose another name, or remove that one`);
     const { machine, logs, files, warn, bug } = this.#options;
     const log = new ConsoleLog(join(logs, `${name}.log`), warn);
-    const vm = new ManagedVm(definition, { machine, log, files: () => files(definition), admit: (some) => this.#admit(some), bug });
+    const vm = new ManagedVm(definition, { machine, log, files: () => files(definition), admit: (some, footprint) => this.#admit(some, footprint), bug });
     this.#requireSize(vm);
     this.#vms.set(name, vm);
     if (!start) return vm.description;
@@ -111,20 +110,17 @@ export class Operations {
 
   #requireSize(vm: ManagedVm): void {
     const total = this.#options.machine.frames.total * PAGE;
-    if (footprint(vm.memory) <= total) return;
+    if (vm.footprint <= total) return;
     throw new HostelryError("not-enough-memory", `${vm.name} is to have ${vm.memory / MIB} MiB, which with its tables is more than the machine's ${total / MIB} MiB: give it less, or start the server with more (serve --memory)`);
   }
 
-  #admit(vm: ManagedVm): void {
+  #admit(vm: ManagedVm, footprint: number): void {
     if (this.#closing) throw new HostelryError("server-gone", `${vm.name} is not started: the server comes to its end`);
-    refuseSharedDrives(vm.description, this.#residents.map((other) => other.description));
-    const left = this.#options.machine.frames.total * PAGE - this.#promised;
-    if (this.#options.overcommit || footprint(vm.memory) <= left) return;
+    const others = this.#residents.filter((other) => other !== vm);
+    refuseSharedDrives(vm.description, others.map((other) => other.description));
+    const left = this.#options.machine.frames.total * PAGE - promised(others);
+    if (this.#options.overcommit || footprint <= left) return;
     throw new HostelryError("not-enough-memory", `${vm.name} is to have ${vm.memory / MIB} MiB, but only ${Math.floor(left / MIB)} MiB of the machine's memory are not promised to others: stop one, or start the server with more (serve --memory, serve --overcommit)`);
-  }
-
-  get #promised(): number {
-    return this.#residents.reduce((sum, vm) => sum + footprint(vm.memory), 0);
   }
 
   get #residents(): readonly ManagedVm[] {
@@ -133,6 +129,10 @@ export class Operations {
 
   #describe(): Results["machine"] {
     const { machine: { frames }, harts } = this.#options;
-    return { version: VERSION, harts, memory: { total: frames.total * PAGE, promised: this.#promised, free: frames.free * PAGE } };
+    return { version: VERSION, harts, memory: { total: frames.total * PAGE, promised: promised(this.#residents), free: frames.free * PAGE } };
   }
+}
+
+function promised(vms: readonly ManagedVm[]): number {
+  return vms.reduce((sum, vm) => sum + vm.footprint, 0);
 }

@@ -5,6 +5,7 @@ import { HostelryError } from "#base/errors.ts";
 import type { VmConfig } from "#host/node/hart-messages.ts";
 import type { VmListener, VmResult } from "#host/node/harts.ts";
 import { exitKinds, type ExitKind, type VmEnd, type VmStats } from "#monitor/action.ts";
+import { techniqueOf, type Technique } from "#monitor/cpu/technique.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { Agent } from "./agent.ts";
 import type { MachinePort, VmPort } from "./machine-port.ts";
@@ -45,6 +46,8 @@ export class TestVm implements VmPort {
   readonly agent?: Agent;
   readonly output = ByteRing.create(1024);
   readonly result: Promise<VmResult>;
+  /** Why its settings can't be others. */
+  refusal: Error | undefined;
   /** What was done with it. */
   readonly done: string[] = [];
   #settle!: { readonly resolve: (result: VmResult) => void; readonly reject: (error: Error) => void };
@@ -76,7 +79,10 @@ export class TestVm implements VmPort {
   resize = (columns: number, rows: number): void => void this.done.push(`resize ${columns} ${rows}`);
   pause = (): void => void this.done.push("pause");
   resume = (): void => void this.done.push("resume");
-  set = ({ shares, cap }: Allotment): void => void this.done.push(`set ${shares} ${cap}`);
+  set = async ({ shares, cap }: Allotment, { cpu, mmu }: Technique): Promise<void> => {
+    if (this.refusal !== undefined) throw this.refusal;
+    this.done.push(`set ${shares} ${cap} ${cpu} ${mmu}`);
+  };
   stop = (): void => this.end({ kind: "stopped" });
   stats = async (): Promise<VmStats> => TEST_STATS;
   trace = async (since: number) => ({ exits: [{ kind: "wait" as const, time: 1, pc: 0xffffffff80002000n, detail: since }], next: since + 1 });
@@ -87,6 +93,8 @@ const TEST_STATS: VmStats = {
   guestSeconds: 1,
   monitorSeconds: 0.5,
   exits: Object.fromEntries(exitKinds.map((kind) => [kind, 0])) as Record<ExitKind, number>,
+  technique: techniqueOf({}),
+  shadow: null,
   memory: { promised: 4096, mapped: 0, tables: 0 },
 };
 

@@ -8,6 +8,7 @@ import { memoryMap } from "#machine/layout.ts";
 import { allocate, Processor } from "#machine/processor.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
 import { ImmediateCompiler, TranslationRegistry } from "#machine/translate/registry.ts";
+import { techniqueOf, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
@@ -35,6 +36,8 @@ export interface TestVm {
   readonly end: () => VmEnd | undefined;
   readonly x: (index: number) => bigint;
 }
+
+export type TestVmOptions = Partial<VmOptions> & TechniqueOptions;
 
 export interface TestMonitorOptions {
   readonly memory?: number;
@@ -76,7 +79,8 @@ export class TestMonitor {
   }
 
   /** A VM that is booted, but not started; without files, it is as after power-on. */
-  create(files: BootFiles | string | undefined, options: Partial<VmOptions> = {}): TestVm {
+  create(files: BootFiles | string | undefined, options: TestVmOptions = {}): TestVm {
+    const { cpu, mmu, shadow, onIllegal, ...rest } = options;
     const host = new QuietHost();
     let output = "";
     const vm = new VirtualMachine(this.processor, this.memory, {
@@ -90,7 +94,8 @@ export class TestMonitor {
       output: (bytes) => void (output += Buffer.from(bytes).toString("latin1")),
       terminal: { columns: 80, rows: 24 },
       warn: () => {},
-      ...options,
+      technique: techniqueOf({ cpu, mmu, shadow, onIllegal }),
+      ...rest,
     });
     if (typeof files === "string") vm.boot({ kernel: { format: "raw", bytes: assemble(files, { base: address.memory }) }, append: "" });
     else if (files !== undefined) vm.boot(files);
@@ -109,7 +114,7 @@ export class TestMonitor {
   }
 
   /** Runs one guest program to its end. */
-  runToEnd(source: string, options: Partial<VmOptions> = {}): TestVm {
+  runToEnd(source: string, options: TestVmOptions = {}): TestVm {
     const vm = this.create(source, options);
     this.start(vm);
     this.run(() => vm.end() !== undefined);

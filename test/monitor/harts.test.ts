@@ -1,15 +1,21 @@
 /** Debian in VMs on a machine of two harts, in threads as a user has them. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { suite, test } from "node:test";
 import { readShared } from "#host/node/boot-files.ts";
 import { Harts } from "#host/node/harts.ts";
+import { techniqueOf } from "#monitor/cpu/technique.ts";
 import { defaultImage } from "../kit/hostelry.ts";
+import { allTechniques } from "../kit/techniques.ts";
 import { WatchedConsole } from "../kit/watched-console.ts";
 
 const MIB = 1 << 20;
 const found = await defaultImage();
 
 const PATIENCE = 60_000;
+
+/** Of `seq count`. */
+const checksum = (count: number): string => createHash("md5").update(Array.from({ length: count }, (_, n) => `${n + 1}\n`).join("")).digest("hex");
 
 suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
   const config = { cpus: 1, memory: 128 * MIB, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 } } as const;
@@ -31,16 +37,37 @@ suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
       }
       await guest.until(/all done/, PATIENCE);
       // seq 20000 | md5sum, and so on, as any Unix has them.
-      const { createHash } = await import("node:crypto");
-      for (let i = 1; i <= 8; i++) {
-        const lines = Array.from({ length: i * 20000 }, (_, n) => `${n + 1}\n`).join("");
-        assert.ok(guest.text.includes(createHash("md5").update(lines).digest("hex")), `the ${i}th checksum`);
-      }
+      for (let i = 1; i <= 8; i++) assert.ok(guest.text.includes(checksum(i * 20000)), `the ${i}th checksum`);
       const stats = await guest.vm.stats();
       assert.ok(stats.exits["first-touch"] > 1000);
       guest.vm.stop();
       assert.deepEqual((await guest.vm.result).end, { kind: "stopped" });
       assert.equal(harts.frames.free, total);
+    } finally {
+      await harts.close();
+    }
+  });
+
+  test("one goes from technique to technique while it works, and takes its own along to another hart", async () => {
+    const harts = new Harts({ harts: 2, memory: 160 * MIB });
+    try {
+      const guest = new WatchedConsole(harts.create({ ...config, technique: techniqueOf({ cpu: "trap-and-emulate" }), name: "changer" }, await open()));
+      await guest.until(/hostelry:~# /, PATIENCE);
+      guest.type("for i in 1 2 3 4 5 6; do seq $((i * 20000)) | md5sum; (cat /proc/uptime) > /dev/null; done; echo 'all' done\n");
+      for (let turn = 0; turn < 2; turn++) {
+        for (const technique of allTechniques) {
+          await guest.vm.set({ shares: 2, cap: 1 }, technique);
+          harts.move(guest.vm, turn);
+          const stats = await guest.vm.stats();
+          assert.deepEqual(stats.technique, technique);
+          assert.equal(stats.shadow === null, technique.mmu !== "shadow");
+        }
+      }
+      await guest.until(/all done/, PATIENCE);
+      for (let i = 1; i <= 6; i++) assert.ok(guest.text.includes(checksum(i * 20000)), `the ${i}th checksum`);
+      guest.vm.stop();
+      await guest.vm.result;
+      assert.equal(harts.frames.free, harts.frames.total);
     } finally {
       await harts.close();
     }

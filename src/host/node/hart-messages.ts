@@ -3,6 +3,7 @@ import type { ClockMode } from "#machine/computer.ts";
 import type { SharedFrames } from "#machine/frames.ts";
 import type { MachineModel } from "#machine/model.ts";
 import type { VmStats } from "#monitor/action.ts";
+import type { Technique } from "#monitor/cpu/technique.ts";
 import type { Exit } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { SavedVm, VmEnd } from "#monitor/vm.ts";
@@ -34,6 +35,8 @@ export interface VmConfig {
   /** Bytes. */
   readonly memory: number;
   readonly clock: ClockMode;
+  /** The usual one if absent. */
+  readonly technique?: Technique;
   readonly seed?: number;
   readonly drives: readonly { readonly path: string; readonly readOnly: boolean }[];
   readonly terminal: { readonly columns: number; readonly rows: number };
@@ -65,7 +68,7 @@ export type HartCommand =
   | { readonly kind: "adopt"; readonly id: number; readonly config: VmConfig; readonly shared: VmShared; readonly moved: MovedVm }
   | { readonly kind: "boot"; readonly id: number; readonly files: BootFiles }
   | { readonly kind: "pause" | "resume" | "stop"; readonly id: number }
-  | { readonly kind: "set"; readonly id: number; readonly allotment: Allotment }
+  | { readonly kind: "set"; readonly id: number; readonly request: number; readonly allotment: Allotment; readonly technique: Technique }
   | { readonly kind: "stats"; readonly id: number; readonly request: number }
   | { readonly kind: "trace"; readonly id: number; readonly request: number; readonly since: number }
   | { readonly kind: "close" };
@@ -82,6 +85,8 @@ export type HartReport =
   | { readonly kind: "ended"; readonly id: number; readonly end: VmEnd; readonly stats: VmStats }
   /** The VM that was asked about has ended. */
   | { readonly kind: "gone"; readonly request: number }
+  /** Done; or why not, and all is as it was. */
+  | { readonly kind: "set"; readonly request: number; readonly refusal?: { readonly code: string; readonly message: string } }
   | { readonly kind: "stats"; readonly request: number; readonly stats: VmStats }
   | { readonly kind: "trace"; readonly request: number; readonly exits: readonly Exit[]; readonly next: number };
 

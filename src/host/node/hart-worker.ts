@@ -13,6 +13,7 @@ import { MachineMemory } from "#monitor/memory/machine-memory.ts";
 import { VirtualMachine, type VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { flushCompileCache } from "node:module";
+import { isDeepStrictEqual } from "node:util";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { AgentEnd } from "./agent-end.ts";
 import { openDrives, type BlockFile } from "./block-file.ts";
@@ -75,7 +76,7 @@ function obey(command: HartCommand): void {
     if ("request" in command) report({ kind: "gone", request: command.request });
     return;
   }
-  const { vm, config, outside } = resident;
+  const { vm, outside } = resident;
   switch (command.kind) {
     case "yield":
       return release(resident);
@@ -92,14 +93,25 @@ function obey(command: HartCommand): void {
     case "stop":
       return ended(vm, { kind: "stopped" });
     case "set":
-      residents.set(command.id, { ...resident, config: { ...config, allotment: command.allotment } });
-      if (resident.running) monitor.set(vm, command.allotment);
-      return;
+      return set(resident, command);
     case "stats":
       return report({ kind: "stats", request: command.request, stats: statsOf(vm) });
     case "trace":
       return report({ kind: "trace", request: command.request, ...vm.exits.trace(command.since) });
   }
+}
+
+function set(resident: Resident, { id, request, allotment, technique }: HartCommand & { readonly kind: "set" }): void {
+  const { vm, config, running } = resident;
+  try {
+    if (!isDeepStrictEqual(vm.technique, technique)) vm.setTechnique(technique);
+  } catch (error) {
+    if (!(error instanceof HostelryError)) throw error;
+    return report({ kind: "set", request, refusal: { code: error.code, message: error.message } });
+  }
+  residents.set(id, { ...resident, config: { ...config, technique, allotment } });
+  if (running) monitor.set(vm, allotment);
+  report({ kind: "set", request });
 }
 
 function create({ id, config, files, shared }: HartCommand & { readonly kind: "create" }): void {
@@ -200,12 +212,14 @@ function ended(vm: VirtualMachine, end: VmEnd): void {
 }
 
 function statsOf(vm: VirtualMachine): VmStats {
-  const { pmap, tables, size } = vm.memory;
+  const { technique, shadow, memory: { pmap, tables, size } } = vm;
   return {
     instructions: vm.computer.instret,
     ...vm.seconds,
     exits: vm.exits.counts(),
-    memory: { promised: size, mapped: pmap.mapped * 4096, tables: tables.size * 4096 },
+    technique,
+    shadow,
+    memory: { promised: size, mapped: pmap.mapped * 4096, tables: (tables.size + (shadow?.tables ?? 0)) * 4096 },
   };
 }
 

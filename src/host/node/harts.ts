@@ -10,6 +10,7 @@ import { standardModel, type MachineModel } from "#machine/model.ts";
 import { allocate } from "#machine/processor.ts";
 import type { VmStats } from "#monitor/action.ts";
 import { Balancer } from "#monitor/balancer.ts";
+import type { Technique } from "#monitor/cpu/technique.ts";
 import type { Exit } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { VmEnd } from "#monitor/vm.ts";
@@ -162,7 +163,7 @@ export class Hart {
     this.doorbell.ring();
   }
 
-  ask<Kind extends "stats" | "trace">(send: (command: HartCommand) => void, command: (request: number) => HartCommand & { readonly kind: Kind }): Promise<HartReport & { readonly kind: Kind }> {
+  ask<Kind extends "set" | "stats" | "trace">(send: (command: HartCommand) => void, command: (request: number) => HartCommand & { readonly kind: Kind }): Promise<HartReport & { readonly kind: Kind }> {
     const request = this.#nextRequest++;
     return new Promise((resolve, reject) => {
       this.#requests.set(request, (report) => {
@@ -265,9 +266,11 @@ export class Vm {
     this.#send({ kind: "stop", id: this.id });
   }
 
-  set(allotment: Allotment): void {
+  /** Throws HostelryError if the machine hasn't what the technique takes. */
+  async set(allotment: Allotment, technique: Technique): Promise<void> {
     this.allotment = allotment;
-    this.#send({ kind: "set", id: this.id, allotment });
+    const { refusal } = await this.hart.ask((command) => this.#send(command), (request) => ({ kind: "set", id: this.id, request, allotment, technique }));
+    if (refusal !== undefined) throw new HostelryError(refusal.code, refusal.message);
   }
 
   async stats(): Promise<VmStats> {

@@ -2,20 +2,21 @@
  * What techniques have in common that run a guest's kernel in U-mode: every trap comes here. Some are the guest's own and go to its kernel, some
  * are for the sake of its kernel's privilege, and some are of the shadow tables and none of the guest's affair.
  */
+import { HostelryError } from "#base/errors.ts";
 import { cause, interrupt, virtualInterrupts } from "#machine/csr-bits.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { UserModeConfinement } from "../confinement.ts";
 import { emulateDeviceAccess } from "../io/emulated.ts";
 import type { Access } from "../memory/guest-walk.ts";
-import { Shadow, type ShadowPolicy } from "../memory/shadow.ts";
+import { Shadow, type ShadowStatistics } from "../memory/shadow.ts";
 import type { VirtualMachine } from "../vm.ts";
-import { privileged, type Privileged } from "./privileged.ts";
+import { needsFloat, privileged, type Privileged } from "./privileged.ts";
 import { storeToTable } from "./table-write.ts";
-import type { CpuTechnique } from "./technique.ts";
+import type { CpuTechnique, Technique } from "./technique.ts";
 
 export interface DeprivilegedOptions {
-  readonly shadow: ShadowPolicy;
+  readonly technique: Technique;
   /** Whether the hart does privileged instructions of the guest's kernel in place. */
   readonly rewrites: boolean;
 }
@@ -38,12 +39,14 @@ export class Deprivileged implements CpuTechnique {
   readonly confinement: UserModeConfinement;
   readonly shadow: Shadow;
   readonly #vm: VirtualMachine;
+  readonly #technique: Technique;
 
-  constructor(vm: VirtualMachine, { shadow, rewrites }: DeprivilegedOptions) {
+  constructor(vm: VirtualMachine, { technique, rewrites }: DeprivilegedOptions) {
     this.#vm = vm;
+    this.#technique = technique;
     this.shadow = new Shadow({
       memory: vm.memory,
-      policy: shadow,
+      policy: technique.shadow,
       harts: () => vm.cores.map(({ state }) => state),
       selectView: () => vm.core.selectView(),
       flush: (what) => vm.core.flushGuest(what),
@@ -57,6 +60,10 @@ export class Deprivileged implements CpuTechnique {
 
   get #isKernel(): boolean {
     return this.#state.number("virtualPrivilege") === 1;
+  }
+
+  statistics(): ShadowStatistics {
+    return this.shadow.statistics();
   }
 
   release(): void {
@@ -102,7 +109,7 @@ export class Deprivileged implements CpuTechnique {
   #emulate(): number {
     const word = this.#state.number("exitInstruction");
     const instruction = privileged(word);
-    if (instruction === undefined) return this.#reflect("guest-trap", cause.illegalInstruction);
+    if (instruction === undefined) return this.#illegal(word);
     this.#vm.record("privileged-instruction", word);
     const { core } = this.#vm;
     core.retire(INSTRUCTION_LENGTH);
@@ -129,7 +136,14 @@ export class Deprivileged implements CpuTechnique {
     const done = access.csr === SATP ? this.#accessSatp(access) : this.#vm.core.accessCsr(access);
     if (done) return GO_ON;
     this.#vm.core.retire(-INSTRUCTION_LENGTH, -1);
-    return this.#reflect("guest-trap", cause.illegalInstruction);
+    return this.#illegal(this.#state.number("exitInstruction"));
+  }
+
+  /** Not for want of privilege. Throws HostelryError `illegal-instruction` if that is to end the VM. */
+  #illegal(word: number): number {
+    if (this.#technique.onIllegal === "guest" || needsFloat(word)) return this.#reflect("guest-trap", cause.illegalInstruction);
+    const [bits, pc] = [word >>> 0, this.#state.get("pc")].map((value) => `0x${value.toString(16)}`);
+    throw new HostelryError("illegal-instruction", `the guest's kernel executed the illegal instruction ${bits} at ${pc}, where the VM is to stop (on-illegal stop)`);
   }
 
   /** A mode that there isn't leaves it as it was. */

@@ -24,6 +24,10 @@ export class HardwareTechnique implements CpuTechnique {
     return this.#vm.core.state;
   }
 
+  statistics(): null {
+    return null;
+  }
+
   release(): void {}
 
   exit(): number {

@@ -11,6 +11,7 @@ export type Privileged =
 /** The hart's numbers for what is done to a CSR, and the bit of an operand that is no register. */
 const operations: Readonly<Record<string, number>> = { csrrw: 1, csrrs: 2, csrrc: 3, csrrwi: 1, csrrsi: 2, csrrci: 3 };
 const IMMEDIATE = 32;
+const FLOAT_CSRS: ReadonlySet<number> = new Set([1, 2, 3]);
 
 const cache = new Map<number, Privileged | undefined>();
 
@@ -22,6 +23,12 @@ export function privileged(word: number): Privileged | undefined {
     cache.set(word, decoded(word));
   }
   return cache.get(word);
+}
+
+/** Whether it is illegal only where floating point is off. */
+export function needsFloat(word: number): boolean {
+  const { instruction, imm } = decode(word);
+  return instruction.declared.traps === "mstatus.FS" || (instruction.name in operations && FLOAT_CSRS.has(imm & 0xfff));
 }
 
 function decoded(word: number): Privileged | undefined {

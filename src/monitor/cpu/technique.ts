@@ -1,5 +1,10 @@
-/** A way to virtualize the CPU: how the guest is confined, and what becomes of its coming out to the monitor. */
+/**
+ * A way to virtualize the CPU: how the guest is confined, and what becomes of its coming out to the monitor. And what an operator chooses: which
+ * technique, and which ones go together.
+ */
+import { HostelryError } from "#base/errors.ts";
 import type { Confinement } from "../confinement.ts";
+import type { ShadowStatistics } from "../memory/shadow.ts";
 
 /** Each is a file of this folder. */
 export const cpuTechniques = ["hardware", "trap-and-emulate"] as const;
@@ -9,10 +14,59 @@ export type CpuTechniqueName = (typeof cpuTechniques)[number];
 export const mmuTechniques = ["nested", "shadow"] as const;
 export type MmuTechniqueName = (typeof mmuTechniques)[number];
 
+/** `naive`: a change of address space throws all shadows away. `cached`: they are kept, as many as there is room for. */
+export const shadowPolicies = ["naive", "cached"] as const;
+export type ShadowPolicy = (typeof shadowPolicies)[number];
+
+/** An instruction of the guest's kernel that no privilege would allow: becomes its own fault, or ends the VM. */
+export const illegalPolicies = ["guest", "stop"] as const;
+
+/** All that is to be chosen, and from what. */
+export const techniqueChoices = { cpu: cpuTechniques, mmu: mmuTechniques, shadow: shadowPolicies, onIllegal: illegalPolicies } as const;
+type Choices = typeof techniqueChoices;
+export type Technique = { readonly [Name in keyof Choices]: Choices[Name][number] };
+export type TechniqueOptions = { readonly [Name in keyof Technique]?: Technique[Name] | undefined };
+
+interface Rule {
+  /** Those that it goes with, its own first. */
+  readonly mmus: readonly [MmuTechniqueName, ...MmuTechniqueName[]];
+  /** Whether illegal instructions of the guest's kernel come to the monitor. */
+  readonly seesIllegal: boolean;
+}
+
+const rules: Readonly<Record<CpuTechniqueName, Rule>> = {
+  hardware: { mmus: ["nested"], seesIllegal: false },
+  "trap-and-emulate": { mmus: ["shadow"], seesIllegal: true },
+};
+
+const usual: Technique = { cpu: "hardware", mmu: "nested", shadow: "cached", onIllegal: "guest" };
+
+/** What is wanted, and the rest as it was before; with another CPU technique comes its own MMU. Throws HostelryError `technique` if it can't be. */
+export function techniqueOf(wanted: TechniqueOptions, before: Technique = usual): Technique {
+  const { cpu = before.cpu, shadow = before.shadow, onIllegal = before.onIllegal } = wanted;
+  const { mmus, seesIllegal } = rules[cpu];
+  const mmu = wanted.mmu ?? (wanted.cpu === undefined ? before.mmu : mmus[0]);
+  if (!mmus.includes(mmu)) {
+    throw refusal(`the CPU technique ${cpu} does not go with the MMU technique ${mmu}: choose ${mmus.join(" or ")}, or ${cpusFor(({ mmus: others }) => others.includes(mmu))}`);
+  }
+  if (wanted.shadow !== undefined && mmu !== "shadow") {
+    throw refusal(`there are no shadow tables to be ${shadow} with the MMU technique ${mmu}: choose shadow`);
+  }
+  if (onIllegal === "stop" && !seesIllegal) {
+    throw refusal(`illegal instructions do not come to the monitor with the CPU technique ${cpu}, so that it can't stop at them: choose ${cpusFor((rule) => rule.seesIllegal)}`);
+  }
+  return { cpu, mmu, shadow, onIllegal };
+}
+
+const cpusFor = (fits: (rule: Rule) => boolean): string => cpuTechniques.filter((name) => fits(rules[name])).join(" or ");
+const refusal = (message: string): HostelryError => new HostelryError("technique", message);
+
 export interface CpuTechnique {
   readonly confinement: Confinement;
   /** The hart has left the guest, and says why in its state. Does what is to be done; returns 0 if the guest is to go on at once, else an ExitReason. */
   exit(): number;
+  /** Of its shadow tables, if it has any. */
+  statistics(): ShadowStatistics | null;
   /** Gives back what it has taken of the machine. */
   release(): void;
 }

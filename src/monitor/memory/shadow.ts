@@ -8,11 +8,9 @@
 import type { HartState } from "#machine/hart.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import { GuestWalk, isSeen, pte, rootOf, span, views, type Access, type AddressSpaceRoot, type View } from "./guest-walk.ts";
+import type { ShadowPolicy } from "../cpu/technique.ts";
+import { shadowBound } from "./footprint.ts";
 import { ShadowTables, type ShadowTable } from "./shadow-tables.ts";
-
-/** `naive`: a change of address space throws all shadows away. `cached`: they are kept, as many as there is room for. */
-export const shadowPolicies = ["naive", "cached"] as const;
-export type ShadowPolicy = (typeof shadowPolicies)[number];
 
 /** What comes of a page fault of the hart's. */
 export type ShadowFault =
@@ -26,8 +24,10 @@ export type ShadowFault =
   | { readonly kind: "table-write"; readonly physical: number };
 
 export interface ShadowStatistics {
+  /** Frames that they take. */
   readonly tables: number;
   readonly addressSpaces: number;
+  /** Address spaces that went for want of room. */
   readonly evictions: number;
 }
 
@@ -97,13 +97,15 @@ export class Shadow {
       flush: (vpn, levels) => flush(vpn === undefined ? {} : { virtual: virtualAddress(vpn, levels) }),
     });
     this.#nowhere = memory.machine.take(memory.owner, "page-table");
-    memory.written = (page) => {
-      if (this.tables.isTraced(page)) this.tables.forget(page);
-    };
+    memory.written = this.#written;
   }
 
+  readonly #written = (page: number): void => {
+    if (this.tables.isTraced(page)) this.tables.forget(page);
+  };
+
   statistics(): ShadowStatistics {
-    return { tables: this.tables.size, addressSpaces: this.#spaces.size, evictions: this.#evictions };
+    return { tables: this.tables.size + 1, addressSpaces: this.#spaces.size, evictions: this.#evictions };
   }
 
   /** satp of a hart that is nowhere: whatever it accesses comes to `fault`. */
@@ -199,7 +201,8 @@ export class Shadow {
   }
 
   release(): void {
-    this.#memory.written = undefined;
+    // Another's already, if that has taken its place.
+    if (this.#memory.written === this.#written) this.#memory.written = undefined;
     this.tables.release();
     this.#memory.machine.release(this.#nowhere);
   }
@@ -298,9 +301,9 @@ export class Shadow {
     this.tables.map(table, index, page, this.#memory.touch(page), allowed);
   }
 
-  /** Shadows take an eighth of a percent to three percent of what the guest has: beyond that, the address spaces go that were not in use for longest. */
+  /** Beyond their bound, the address spaces go that were not in use for longest. */
   #makeRoom(current: AddressSpaceRoot): void {
-    const most = this.#memory.pmap.pages / 32 + 128;
+    const most = shadowBound(this.#memory.pmap.pages);
     if (this.tables.size < most) return;
     const key = keyOf(current);
     const others = [...this.#spaces.values()].filter((space) => space.key !== key).sort((a, b) => a.used - b.used);

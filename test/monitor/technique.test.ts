@@ -1,0 +1,109 @@
+/** Guests by every technique, and from one to another while they run. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { EXIT, TestMonitor, type TestVmOptions } from "../kit/monitor.ts";
+import { allTechniques, titleOf } from "../kit/techniques.ts";
+
+/** Adds up in memory what timer interrupts find, and ends with their number. */
+const TICKING = `
+  la   t0, handler
+  csrw stvec, t0
+  li   s0, 0
+  li   s1, 0
+  li   t1, 0x20
+  csrs sie, t1
+  rdtime t1
+  addi t1, t1, 50
+  csrw stimecmp, t1
+  csrsi sstatus, 2
+  la   s2, sum
+  work:
+  addi s1, s1, 1
+  ld   t1, 0(s2)
+  add  t1, t1, s1
+  sd   t1, 0(s2)
+  li   t1, 12
+  bne  s0, t1, work
+  ld   s3, 0(s2)
+  mv   a0, s0
+  ${EXIT}
+  .align 4
+  handler:
+  csrr t3, scause
+  addi s0, s0, 1
+  rdtime t2
+  addi t2, t2, 50
+  csrw stimecmp, t2
+  sret
+  .align 12
+  sum: .dword 0
+`;
+
+const ILLEGAL = `
+  la   t0, handler
+  csrw stvec, t0
+  csrr s0, sstatus
+  li   t1, 0x6000
+  csrc sstatus, t1
+  fadd.d f0, f1, f2
+  .word 0xffffffff
+  csrr t1, mscratch
+  mv   a0, s1
+  ${EXIT}
+  .align 4
+  handler:
+  addi s1, s1, 1
+  csrr t2, sepc
+  addi t2, t2, 4
+  csrw sepc, t2
+  sret
+`;
+
+const run = (source: string, options: TestVmOptions) => new TestMonitor({ translate: true }).runToEnd(source, options);
+
+suite("techniques", () => {
+  for (const technique of allTechniques) {
+    test(`${titleOf(technique)}: as by hardware, to the last instruction, and every frame comes back`, () => {
+      const monitor = new TestMonitor({ translate: true });
+      const free = monitor.frames.available;
+      const guest = monitor.runToEnd(TICKING, { technique });
+      const expected = run(TICKING, {});
+      assert.deepEqual(guest.end(), { kind: "fail", code: 12 });
+      assert.deepEqual([guest.x(9), guest.x(19), guest.vm.computer.instret], [expected.x(9), expected.x(19), expected.vm.computer.instret]);
+      guest.vm.release();
+      assert.equal(monitor.frames.available, free);
+    });
+  }
+
+  test("a running VM goes from each to each other, and its guest notices nothing", () => {
+    const monitor = new TestMonitor({ translate: true });
+    const free = monitor.frames.available;
+    const guest = monitor.create(TICKING);
+    const seen = new Set<string>();
+    let turns = 0;
+    monitor.start(guest);
+    const { computer } = guest.vm;
+    computer.longestSlice = 500;
+    monitor.run(() => {
+      // Each with each as neighbours: steps of growing width.
+      const technique = allTechniques[(turns * (1 + Math.floor(turns / allTechniques.length))) % allTechniques.length]!;
+      turns++;
+      guest.vm.setTechnique(technique);
+      seen.add(titleOf(guest.vm.technique));
+      return guest.end() !== undefined;
+    });
+    const expected = run(TICKING, {});
+    assert.equal(seen.size, allTechniques.length);
+    assert.deepEqual([guest.x(9), guest.x(19), computer.instret], [expected.x(9), expected.x(19), expected.vm.computer.instret]);
+    guest.vm.release();
+    assert.equal(monitor.frames.available, free);
+  });
+
+  test("what is illegal in the guest's kernel is its own fault, or its end", () => {
+    for (const technique of allTechniques) assert.deepEqual(run(ILLEGAL, { technique }).end(), { kind: "fail", code: 3 }, titleOf(technique));
+    const end = run(ILLEGAL, { cpu: "trap-and-emulate", onIllegal: "stop" }).end();
+    assert.ok(end?.kind === "failed" && end.code === "illegal-instruction", JSON.stringify(end));
+    // The float instruction before it only waits for floating point to be on.
+    assert.match(end.message, /0xffffffff at 0x80/);
+  });
+});

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { HostelryError } from "#base/errors.ts";
 import { DEFAULT_IMAGE, imageCommands } from "#cli/image.ts";
 import type { StoredImage } from "#host/node/image-store.ts";
+import { hostelryDirectories } from "#host/node/xdg.ts";
 import { SILENT } from "#images/progress.ts";
 import { elf } from "#images/testing.ts";
 import { assemble } from "#riscv/assemble.ts";
@@ -46,13 +47,40 @@ export function hostelry(args: readonly string[], options: RunOptions = {}): Pro
   });
 }
 
-/** The default image, built if it isn't there; or why it can't be, for a suite's `skip`. */
-export async function defaultImage(): Promise<{ readonly image: StoredImage } | { readonly skip: string }> {
+/** Why something that a suite needs isn't there, for its `skip`. */
+export interface Missing {
+  readonly skip: string;
+}
+
+/** The default image, built if it isn't there. */
+export function defaultImage(): Promise<{ readonly image: StoredImage } | Missing> {
+  return orMissing("no default image", async () => ({ image: await imageCommands.ensure(DEFAULT_IMAGE, {}, { progress: SILENT }) }));
+}
+
+export interface TestImage {
+  readonly name: string;
+  readonly packages: readonly string[];
+  readonly modules: readonly string[];
+}
+
+/** An image beside the default one, built if it isn't there; kept where only tests look, which is what `environment` tells `hostelry`. */
+export function testImage(options: TestImage): Promise<{ readonly environment: Readonly<Record<string, string>> } | Missing> {
+  const data = join(hostelryDirectories().cache, "test");
+  const directories = { ...hostelryDirectories(), data: join(data, "hostelry") };
+  return orMissing(`no image ${options.name}`, async () => {
+    const present = (await imageCommands.list({ directories })).find(({ name }) => name === options.name);
+    const isRight = present?.current === true && `${present.packages}` === `${options.packages}`;
+    if (!isRight) await imageCommands.build(options, { progress: SILENT, directories });
+    return { environment: { XDG_DATA_HOME: data } };
+  });
+}
+
+async function orMissing<T>(what: string, find: () => Promise<T>): Promise<T | Missing> {
   try {
-    return { image: await imageCommands.ensure(DEFAULT_IMAGE, {}, { progress: SILENT }) };
+    return await find();
   } catch (error) {
     if (!(error instanceof HostelryError)) throw error;
-    const reason = `no default image: ${error.message}`;
+    const reason = `${what}: ${error.message}`;
     if (process.env["CI"]) throw new Error(`${reason}: in CI no test may be skipped`);
     return { skip: reason };
   }

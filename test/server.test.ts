@@ -128,6 +128,7 @@ suite("a server", () => {
     const trace = (await run("trace", "web", "--json")).stdout.trim().split("\n").map((line) => JSON.parse(line) as { pc: string; kind: string });
     assert.ok(trace.some(({ pc, kind }) => kind === "device-write" && /^0x8[0-9a-f]{7}$/.test(pc)));
     assert.equal(await type("web", "q", "?"), 'hibcdy{"kind":"fail","code":5}');
+    assert.match((await run("trace", "web", "--follow")).stdout, /^ +0\.\d{6}  0x8[0-9a-f]{7} .*\n( +\d+\.\d{6}  0x.*\n)+$/);
     const { state, end, log } = await show("web");
     assert.deepEqual([state, end], ["ended", { kind: "fail", code: 5 }]);
     assert.match(readFileSync(log, "utf8"), /\] starts\nhibcdy\n\[hostelry .*\] ended: switched off by its guest with status 5\n$/);

@@ -130,8 +130,10 @@ const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
 });
 
 const trace: v.GenericSchema<unknown, Results["trace"]> = v.object({
+  ended: flag("Whether the VM is off: no more will come"),
   exits: v.array(v.object({
-    time: number("Milliseconds of the hart's clock"),
+    time: number("Milliseconds since the VM was started"),
+    at: text("ISO 8601, UTC"),
     pc: text("The guest's pc, in hexadecimal"),
     kind: v.picklist(exitKinds),
     detail: number("What belongs to the kind: a guest-physical address, a hypercall's extension"),

@@ -88,8 +88,8 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .argument("[name]", "a VM that was started")
     .action(async (name: string | undefined, options: ClientOptions) => (await operate()).stats(name, options));
 
-  client("trace", "The last exits of a VM: time in milliseconds, the guest's pc, the cause, what belongs to it")
-    .argument("<name>", "a VM that runs")
+  client("trace", "The last exits of a VM: seconds since its start, the guest's pc, the cause, what belongs to it")
+    .argument("<name>", "a VM that was started")
     .option("--follow", "and those that come, until the VM ends")
     .option("--json", "an object in each line")
     .action(async (name: string, options: ClientOptions) => (await operate()).trace(name, options));

@@ -127,22 +127,16 @@ export async function trace(name: string, options: ClientOptions & { readonly fo
   const client = connect(options);
   const print = options.json === true ? (exit: TracedExit) => `${JSON.stringify(exit)}\n` : traceLine;
   for (let since = 0; ; await sleep(FOLLOW_INTERVAL)) {
-    const answer = await client.do({ kind: "trace", name, since }).catch((error: unknown) => {
-      // What was followed has ended.
-      if (since > 0 && error instanceof HostelryError && error.code === "wrong-state") return undefined;
-      throw error;
-    });
-    if (answer === undefined) return;
-    const { exits, next } = answer;
+    const { ended, exits, next } = await client.do({ kind: "trace", name, since });
     since = next;
     const text = exits.map(print).join("");
     if (text !== "" && !process.stdout.write(text)) await new Promise<void>((go) => void process.stdout.once("drain", go));
-    if (options.follow !== true) return;
+    if (ended || options.follow !== true) return;
   }
 }
 
 function traceLine({ time, pc, kind, detail }: TracedExit): string {
-  return `${time.toFixed(3).padStart(14)}  ${pc.padEnd(18)}  ${kind.padEnd(20)}  0x${detail.toString(16)}\n`;
+  return `${(time / 1000).toFixed(6).padStart(13)}  ${pc.padEnd(18)}  ${kind.padEnd(20)}  0x${detail.toString(16)}\n`;
 }
 
 /** Returns the exit status. */

@@ -138,14 +138,17 @@ export interface VmStats {
 }
 
 export interface Trace {
+  /** The VM is off: no more will come. */
+  readonly ended: boolean;
   readonly exits: readonly TracedExit[];
   /** To ask from, for what comes after these. */
   readonly next: number;
 }
 
 export interface TracedExit {
-  /** Milliseconds of the hart's clock: they tell how far exits of a VM are apart. */
+  /** Milliseconds since the VM was started. */
   readonly time: number;
+  readonly at: string;
   readonly pc: string;
   readonly kind: ExitKind;
   /** What belongs to the kind: a guest-physical address, a hypercall's extension. */

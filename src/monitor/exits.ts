@@ -30,19 +30,31 @@ export const exitKinds = [
 ] as const;
 export type ExitKind = (typeof exitKinds)[number];
 
+const numberOf = Object.fromEntries(exitKinds.map((kind, number) => [kind, number])) as Readonly<Record<ExitKind, number>>;
+
 export interface Exit {
   readonly kind: ExitKind;
-  /** Milliseconds since the Unix epoch. */
+  /** When the guest came out: milliseconds since the Unix epoch. */
   readonly time: number;
   readonly pc: bigint;
   /** A guest-physical address, a hypercall's extension: what belongs to the kind. */
   readonly detail: number;
 }
 
+export interface ExitTrace {
+  /** When the VM was started: milliseconds since the Unix epoch. */
+  readonly started: number;
+  /** Oldest first. */
+  readonly exits: readonly Exit[];
+  /** The number to ask from next. */
+  readonly next: number;
+}
+
 /** So many exits are remembered. */
 const TRACE = 4096;
 
 export interface SavedExits {
+  readonly started: number;
   readonly counts: Float64Array;
   readonly kinds: Uint8Array;
   readonly times: Float64Array;
@@ -51,8 +63,9 @@ export interface SavedExits {
   readonly next: number;
 }
 
-/** What an exit costs for being recorded: four stores and an addition. */
+/** What an exit costs for being recorded: five stores and two additions. */
 export class ExitRecorder {
+  #started: number;
   readonly #counts = new Float64Array(exitKinds.length);
   readonly #kinds = new Uint8Array(TRACE);
   readonly #times = new Float64Array(TRACE);
@@ -60,22 +73,35 @@ export class ExitRecorder {
   readonly #details = new Float64Array(TRACE);
   #next = 0;
 
-  record(kind: number, time: number, pcLow: number, pcHigh: number, detail: number): void {
+  /** Of a VM that is started at this time. */
+  constructor(started: number) {
+    this.#started = started;
+  }
+
+  static restored(saved: SavedExits): ExitRecorder {
+    const recorder = new ExitRecorder(saved.started);
+    recorder.restore(saved);
+    return recorder;
+  }
+
+  record(kind: ExitKind, time: number, pcLow: number, pcHigh: number, detail: number): void {
     const slot = this.#next++ & (TRACE - 1);
-    this.#counts[kind]!++;
-    this.#kinds[slot] = kind;
+    const number = numberOf[kind];
+    this.#counts[number]!++;
+    this.#kinds[slot] = number;
     this.#times[slot] = time;
     this.#pcs[2 * slot] = pcLow;
     this.#pcs[2 * slot + 1] = pcHigh;
     this.#details[slot] = detail;
   }
 
-  /** Everything, for a VM that goes to another hart. */
+  /** Everything, for a VM that goes to another hart, or has ended. */
   save(): SavedExits {
-    return { counts: this.#counts.slice(), kinds: this.#kinds.slice(), times: this.#times.slice(), pcs: this.#pcs.slice(), details: this.#details.slice(), next: this.#next };
+    return { started: this.#started, counts: this.#counts.slice(), kinds: this.#kinds.slice(), times: this.#times.slice(), pcs: this.#pcs.slice(), details: this.#details.slice(), next: this.#next };
   }
 
   restore(saved: SavedExits): void {
+    this.#started = saved.started;
     this.#counts.set(saved.counts);
     this.#kinds.set(saved.kinds);
     this.#times.set(saved.times);
@@ -92,8 +118,8 @@ export class ExitRecorder {
     return Object.fromEntries(exitKinds.map((kind, i) => [kind, this.#counts[i]!])) as Record<ExitKind, number>;
   }
 
-  /** The exits with numbers from `since` on that are still remembered, oldest first; and the number to ask from next. */
-  trace(since = 0): { readonly exits: readonly Exit[]; readonly next: number } {
+  /** The exits with numbers from `since` on that are still remembered. */
+  trace(since = 0): ExitTrace {
     const exits: Exit[] = [];
     for (let n = Math.max(since, this.#next - TRACE, 0); n < this.#next; n++) {
       const slot = n & (TRACE - 1);
@@ -104,6 +130,6 @@ export class ExitRecorder {
         detail: this.#details[slot]!,
       });
     }
-    return { exits, next: this.#next };
+    return { started: this.#started, exits, next: this.#next };
   }
 }

@@ -100,7 +100,7 @@ export class HartMonitor {
       vm.ran(now - before);
       this.#scheduler.ran(vm, now - before, now);
       if (reason === ExitReason.wait) vm.computer.wait();
-      if (reason !== ExitReason.exit) vm.record(reason === ExitReason.wait ? "wait" : "slice", 0);
+      if (reason !== ExitReason.exit) vm.record(reason === ExitReason.wait ? "wait" : "slice", 0, now);
       this.#sleepOrWake(vm, now);
     }
     if (vm.ended !== undefined) this.#finish(vm, vm.ended);

@@ -10,7 +10,7 @@ import { address } from "#platform/memory-map.ts";
 import { HardwareTechnique } from "./cpu/hardware.ts";
 import { techniqueOf, type CpuTechnique, type CpuTechniqueName, type Technique } from "./cpu/technique.ts";
 import { TrapAndEmulate } from "./cpu/trap-and-emulate.ts";
-import { ExitRecorder, exitKinds, type ExitKind, type SavedExits } from "./exits.ts";
+import { ExitRecorder, type ExitKind, type SavedExits } from "./exits.ts";
 import { GuestMemory, type SavedGuestMemory } from "./memory/guest-memory.ts";
 import type { MachineMemory } from "./memory/machine-memory.ts";
 import type { ShadowStatistics } from "./memory/shadow.ts";
@@ -61,11 +61,13 @@ export class VirtualMachine implements Guest {
   readonly cores: readonly VirtualCore[];
   readonly board: Board;
   readonly memory: GuestMemory;
-  readonly exits = new ExitRecorder();
+  readonly exits = new ExitRecorder(EPOCH + performance.now());
   #technique: Technique;
   #cpu: CpuTechnique;
   readonly #congested: () => boolean;
   #failure: VmEnd | undefined;
+  /** When it came out last: by `performance.now()`. */
+  #exitedAt = 0;
   /** On the hart, and in the monitor for its sake: milliseconds. */
   #ranFor = 0;
   #inMonitor = 0;
@@ -139,6 +141,7 @@ export class VirtualMachine implements Guest {
   /** What a guest does wrong is its own fault; what it needs and can't have ends it. Neither reaches another VM. */
   exit(): number {
     const before = performance.now();
+    this.#exitedAt = before;
     try {
       const reason = this.#cpu.exit();
       return reason === 0 && this.computer.ended !== undefined ? ExitReason.exit : reason;
@@ -183,9 +186,10 @@ export class VirtualMachine implements Guest {
     this.#ranFor += milliseconds;
   }
 
-  record(kind: ExitKind, detail: number): void {
+  /** An exit; `at` by `performance.now()`. */
+  record(kind: ExitKind, detail: number, at = this.#exitedAt): void {
     const { state } = this.core;
-    this.exits.record(exitKinds.indexOf(kind), EPOCH + performance.now(), state.number("pc"), state.high("pc"), detail);
+    this.exits.record(kind, EPOCH + at, state.number("pc"), state.high("pc"), detail);
   }
 
   /** Gives every frame back. */

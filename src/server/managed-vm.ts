@@ -2,6 +2,7 @@
 import { describeEnd } from "#api/describe-end.ts";
 import type { StreamPort } from "#api/stream.ts";
 import { HostelryError } from "#base/errors.ts";
+import type { VmResult } from "#host/node/harts.ts";
 import { AgentChannel } from "#host/node/agent-channel.ts";
 import {
   definitionDefaults, type Changes, type Settings, type Trace, type VmDefinition, type VmDescription, type VmEnd, type VmState, type VmStats,
@@ -42,8 +43,8 @@ export class ManagedVm {
   #end: VmEnd | null = null;
   /** On the machine. */
   #vm: VmPort | undefined;
-  /** As they were when it ended. */
-  #stats: VmStats | undefined;
+  /** What it did, since it has ended. */
+  #past: Pick<VmResult, "stats" | "exits"> | undefined;
   /** Of the actions so far: one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #gone: Promise<void> = Promise.resolve();
@@ -145,15 +146,18 @@ export class ManagedVm {
   async stats(): Promise<VmStats> {
     const vm = this.#vm;
     // It may end while it is asked.
-    const stats = vm === undefined ? this.#stats : await Promise.race([vm.stats(), vm.result.then((result) => result.stats)]);
+    const stats = vm === undefined ? this.#past?.stats : await Promise.race([vm.stats(), vm.result.then((result) => result.stats)]);
     if (stats === undefined) throw this.#wrongState("has not been started yet");
     return stats;
   }
 
   async trace(since: number): Promise<Trace> {
-    const vm = this.#resident;
-    const { exits, next } = await Promise.race([vm.trace(since), vm.result.then(() => ({ exits: [], next: since }))]);
-    return { exits: exits.map((exit) => ({ ...exit, pc: `0x${exit.pc.toString(16)}` })), next };
+    const vm = this.#vm;
+    const trace = vm === undefined ? this.#past?.exits.trace(since) : await Promise.race([vm.trace(since), vm.result.then(({ exits }) => exits.trace(since))]);
+    if (trace === undefined) throw this.#wrongState("has not been started yet");
+    const { started, exits, next } = trace;
+    const plain = exits.map(({ time, pc, kind, detail }) => ({ time: time - started, at: new Date(time).toISOString(), pc: `0x${pc.toString(16)}`, kind, detail }));
+    return { ended: vm === undefined, exits: plain, next };
   }
 
   /** What it takes to join a client to its console, until one of the two has gone. */
@@ -211,7 +215,7 @@ export class ManagedVm {
     let end: VmEnd;
     try {
       const result = await vm.result;
-      this.#stats = result.stats;
+      this.#past = result;
       end = result.end;
     } catch (error) {
       const { code, message } = error instanceof HostelryError ? error : { code: "internal", message: "a bug in Hostelry: the server's stderr says where" };

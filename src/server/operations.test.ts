@@ -149,10 +149,15 @@ suite("operating VMs", () => {
     assert.deepEqual([state, end?.kind], ["ended", "failed"]);
   });
 
-  test("traces are plain data", async () => {
-    const { act, create } = serving();
-    await create("a", { start: true });
-    assert.deepEqual(await act({ kind: "trace", name: "a", since: 4 }), { exits: [{ kind: "wait", time: 1, pc: "0xffffffff80002000", detail: 4 }], next: 5 });
+  test("traces are plain data, and remain when the VM has ended", async () => {
+    const { act, create, refused } = serving();
+    await create("a");
+    assert.match(await refused({ kind: "trace", name: "a" }), /^wrong-state/);
+    await act({ kind: "start", name: "a" });
+    const exits = [{ time: 1.5, at: "1970-01-01T00:00:01.001Z", pc: "0xffffffff80002000", kind: "wait", detail: 4 }];
+    assert.deepEqual(await act({ kind: "trace", name: "a", since: 4 }), { ended: false, exits, next: 5 });
+    await act({ kind: "stop", name: "a" });
+    assert.deepEqual(await act({ kind: "trace", name: "a", since: 4 }), { ended: true, exits, next: 5 });
   });
 
   test("the end of the server is that of its VMs", async () => {

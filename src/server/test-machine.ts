@@ -6,6 +6,7 @@ import type { VmConfig } from "#host/node/hart-messages.ts";
 import type { VmListener, VmResult } from "#host/node/harts.ts";
 import { exitKinds, type ExitKind, type VmEnd, type VmStats } from "#monitor/action.ts";
 import { techniqueOf, type Technique } from "#monitor/cpu/technique.ts";
+import type { ExitTrace } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { Agent } from "./agent.ts";
 import type { MachinePort, VmPort } from "./machine-port.ts";
@@ -65,7 +66,7 @@ export class TestVm implements VmPort {
   }
 
   end(end: VmEnd): void {
-    this.#settle.resolve({ end, stats: TEST_STATS });
+    this.#settle.resolve({ end, stats: TEST_STATS, exits: { trace: testTrace } });
   }
 
   fail(error: Error): void {
@@ -85,8 +86,10 @@ export class TestVm implements VmPort {
   };
   stop = (): void => this.end({ kind: "stopped" });
   stats = async (): Promise<VmStats> => TEST_STATS;
-  trace = async (since: number) => ({ exits: [{ kind: "wait" as const, time: 1, pc: 0xffffffff80002000n, detail: since }], next: since + 1 });
+  trace = async (since: number) => testTrace(since);
 }
+
+const testTrace = (since = 0): ExitTrace => ({ started: 1000, exits: [{ kind: "wait", time: 1001.5, pc: 0xffffffff80002000n, detail: since }], next: since + 1 });
 
 const TEST_STATS: VmStats = {
   instructions: 5,

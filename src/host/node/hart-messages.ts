@@ -4,7 +4,7 @@ import type { SharedFrames } from "#machine/frames.ts";
 import type { MachineModel } from "#machine/model.ts";
 import type { VmStats } from "#monitor/action.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
-import type { Exit } from "#monitor/exits.ts";
+import type { ExitTrace, SavedExits } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { SavedVm, VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
@@ -82,13 +82,13 @@ export type HartReport =
   | { readonly kind: "warning"; readonly id: number; readonly message: string }
   /** It couldn't be made. */
   | { readonly kind: "refused"; readonly id: number; readonly code: string; readonly message: string }
-  | { readonly kind: "ended"; readonly id: number; readonly end: VmEnd; readonly stats: VmStats }
+  | { readonly kind: "ended"; readonly id: number; readonly end: VmEnd; readonly stats: VmStats; readonly exits: SavedExits }
   /** The VM that was asked about has ended. */
   | { readonly kind: "gone"; readonly request: number }
   /** Done; or why not, and all is as it was. */
   | { readonly kind: "set"; readonly request: number; readonly refusal?: { readonly code: string; readonly message: string } }
   | { readonly kind: "stats"; readonly request: number; readonly stats: VmStats }
-  | { readonly kind: "trace"; readonly request: number; readonly exits: readonly Exit[]; readonly next: number };
+  | { readonly kind: "trace"; readonly request: number; readonly trace: ExitTrace };
 
 /** Of one VM. */
 export type VmReport = Extract<HartReport, { readonly id: number }>;

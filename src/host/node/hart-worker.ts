@@ -97,7 +97,7 @@ function obey(command: HartCommand): void {
     case "stats":
       return report({ kind: "stats", request: command.request, stats: statsOf(vm) });
     case "trace":
-      return report({ kind: "trace", request: command.request, ...vm.exits.trace(command.since) });
+      return report({ kind: "trace", request: command.request, trace: vm.exits.trace(command.since) });
   }
 }
 
@@ -205,10 +205,10 @@ function ended(vm: VirtualMachine, end: VmEnd): void {
   const resident = residents.get(vm.id);
   assert(resident !== undefined, "an unknown VM has ended", { id: vm.id });
   if (resident.running) pause(resident);
-  const stats = statsOf(vm);
+  const [stats, exits] = [statsOf(vm), vm.exits.save()];
   // One that reboots gets its files again from its owner.
   if (end.kind !== "reboot") discard(resident);
-  report({ kind: "ended", id: vm.id, end, stats });
+  report({ kind: "ended", id: vm.id, end, stats, exits });
 }
 
 function statsOf(vm: VirtualMachine): VmStats {

@@ -11,7 +11,7 @@ import { allocate } from "#machine/processor.ts";
 import type { VmStats } from "#monitor/action.ts";
 import { Balancer } from "#monitor/balancer.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
-import type { Exit } from "#monitor/exits.ts";
+import { ExitRecorder, type ExitTrace } from "#monitor/exits.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
@@ -41,6 +41,7 @@ export interface VmListener {
 export interface VmResult {
   readonly end: VmEnd;
   readonly stats: VmStats;
+  readonly exits: Pick<ExitRecorder, "trace">;
 }
 
 /** What dies young there is little. */
@@ -277,9 +278,9 @@ export class Vm {
     return (await this.hart.ask((command) => this.#send(command), (request) => ({ kind: "stats", id: this.id, request }))).stats;
   }
 
-  /** The exits from number `since` on that are still remembered, and the number to ask from next. */
-  async trace(since: number): Promise<{ readonly exits: readonly Exit[]; readonly next: number }> {
-    return this.hart.ask((command) => this.#send(command), (request) => ({ kind: "trace", id: this.id, request, since }));
+  /** The exits from number `since` on that are still remembered. */
+  async trace(since: number): Promise<ExitTrace> {
+    return (await this.hart.ask((command) => this.#send(command), (request) => ({ kind: "trace", id: this.id, request, since }))).trace;
   }
 
   /** Returns whether that was the last of it. */
@@ -309,7 +310,7 @@ export class Vm {
         }
         // What was asked on the way is answered where it would have come to.
         this.#arrive();
-        this.#settle.resolve({ end: report.end, stats: report.stats });
+        this.#settle.resolve({ end: report.end, stats: report.stats, exits: ExitRecorder.restored(report.exits) });
         return true;
     }
   }

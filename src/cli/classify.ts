@@ -1,5 +1,5 @@
 /** `hostelry classify`: instructions as they are declared beside what executing them shows, and the verdict of Popek and Goldberg. */
-import type { MachineKind } from "#machine/model.ts";
+import { standardModel, type MachineKind } from "#machine/model.ts";
 import { classify, type Finding, type Verdict } from "#monitor/classify/classify.ts";
 import { subjects } from "#monitor/classify/subjects.ts";
 import { printJson, printTable } from "./table.ts";
@@ -12,7 +12,7 @@ export interface ClassifyOptions {
 }
 
 export function printClassification({ machine, cases, seed = 1, json = false }: ClassifyOptions): void {
-  const verdict = classify({ model: { kind: machine }, subjects: subjects(), cases, seed });
+  const verdict = classify({ model: { ...standardModel, kind: machine }, subjects: subjects(), cases, seed });
   if (json) return printJson({ machine, cases, seed, requirement: verdict.violations.length === 0 ? "met" : "violated", ...verdict });
   printTable([["INSTRUCTION", "DECLARED", "SEEN", "WHY"], ...verdict.findings.map(row)]);
   process.stdout.write(`\n${summary(verdict, machine, cases).join("\n")}\n`);

@@ -1,6 +1,6 @@
 /** Options of the command line whose values are parsed. */
 import { HostelryError } from "#base/errors.ts";
-import { machineKinds } from "#machine/model.ts";
+import { machineKinds, tlbKinds } from "#machine/model.ts";
 import { techniqueChoices, type Technique, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { InvalidArgumentError, Option } from "commander";
 import { parseDrive, parseTechnique, type Drive } from "./options.ts";
@@ -36,6 +36,11 @@ export function techniqueOptions(): Option[] {
 
 /** Those of a command's options that say how a VM is virtualized. */
 export const techniqueAmong = ({ cpu, mmu, shadow, onIllegal }: TechniqueOptions): TechniqueOptions => ({ cpu, mmu, shadow, onIllegal });
+
+/** `--tlb`: of the bare machine. */
+export function tlbOption(): Option {
+  return new Option("--tlb <who>", "who fills the bare machine's TLB: on `software`, a miss is a trap (docs/software-tlb.md)").choices(tlbKinds).default("hardware");
+}
 
 function parsing<T>(parse: (text: string) => T, text: string): T {
   try {

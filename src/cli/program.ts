@@ -8,7 +8,7 @@ import { addImageCommands } from "./image-commands.ts";
 import { addMachineCommands } from "./machine-commands.ts";
 import type { Messages } from "./messages.ts";
 import { parseCount, parseCpus, parseGranularity, parseMemory, parseSeed } from "./options.ts";
-import { driveOption, machineOption, techniqueOptions, withParser } from "./parsers.ts";
+import { driveOption, machineOption, techniqueOptions, tlbOption, withParser } from "./parsers.ts";
 import type { RunOptions } from "./run.ts";
 
 const EXAMPLES = `
@@ -57,6 +57,7 @@ function addRunCommand(program: Command, messages: Messages, machine: MachineThr
     .option("--append <words>", "the kernel's command line; with an image, words added to its own")
     .option("--bios <file>", "firmware to start in M-mode, instead of the built-in SBI; with no image or kernel named, alone;\n`none`: the kernel itself starts in M-mode")
     .addOption(machineOption())
+    .addOption(tlbOption())
     .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
     .addOption(withParser(new Option("--cpus <count>", "virtual CPUs, 1 to 8; they take turns on one hart"), parseCpus).default(1))
     .addOption(driveOption())

@@ -4,7 +4,7 @@ import { writeFileAtomic } from "#host/node/files.ts";
 import { MachineThread } from "#host/node/machine-thread.ts";
 import { DEFAULT_APPEND } from "#images/image.ts";
 import type { ClockMode } from "#machine/computer.ts";
-import type { MachineKind } from "#machine/model.ts";
+import type { MachineKind, TlbKind } from "#machine/model.ts";
 import type { TechniqueOptions } from "#monitor/cpu/technique.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import { flushCompileCache } from "node:module";
@@ -25,6 +25,7 @@ export interface RunOptions extends TechniqueOptions {
   readonly append?: string;
   readonly bios?: string;
   readonly machine: MachineKind;
+  readonly tlb: TlbKind;
   readonly memory: number;
   readonly cpus: number;
   readonly drive: readonly Drive[];
@@ -49,6 +50,9 @@ interface BootChoice {
 
 /** `machine`: a bare one that has begun to start. Returns the exit status. */
 export async function run(imageName: string | undefined, options: RunOptions, messages: Messages, machine: MachineThread | undefined): Promise<number> {
+  if (!isBare(options) && options.tlb === "software") {
+    throw new HostelryError("bare-tlb", "a TLB that software fills is the bare machine's: add --bare, or leave out --tlb software");
+  }
   const choice = await choose(imageName, options, messages);
   const interactive = process.stdin.isTTY === true;
   const append = [choice.append, ...sessionWords(choice.image, interactive)].filter((word) => word !== "").join(" ");
@@ -56,7 +60,7 @@ export async function run(imageName: string | undefined, options: RunOptions, me
   const technique = techniqueAmong(options);
   if (isBare(options)) refuseForBare(options.cpus, technique);
   const config: RunConfig = {
-    model: { kind: options.machine },
+    model: { kind: options.machine, tlb: options.tlb },
     cpus: options.cpus,
     technique,
     memory: options.memory,

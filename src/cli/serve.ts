@@ -1,6 +1,6 @@
 /** `hostelry serve`: holds a machine until it is told to end. */
 import { socketPath } from "#host/node/socket-path.ts";
-import type { MachineKind } from "#machine/model.ts";
+import { standardModel, type MachineKind } from "#machine/model.ts";
 import { startServer } from "#server/server.ts";
 import { constants } from "node:os";
 import { ExitStatus } from "./exit-status.ts";
@@ -21,7 +21,7 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export async function serve({ machine, harts, memory, overcommit = false, socket: named }: ServeOptions, messages: Messages): Promise<number> {
   const socket = socketPath(named);
   const server = await startServer({
-    socket, harts, memory, overcommit, model: { kind: machine },
+    socket, harts, memory, overcommit, model: { ...standardModel, kind: machine },
     warn: (message) => messages.warn(message),
     bug: (error) => messages.error(`a bug in Hostelry: ${error instanceof Error ? error.stack : String(error)}`),
   });

@@ -9,6 +9,7 @@ import type { Core } from "./core.ts";
 import { interrupt } from "./csr-bits.ts";
 import { DeviceBus } from "./device-bus.ts";
 import { Inputs, type Arrival, type Outside, type Way } from "./inputs.ts";
+import type { TlbKind } from "./model.ts";
 import type { Guest } from "./processor.ts";
 import { Timers, type Timer } from "./timers.ts";
 
@@ -53,6 +54,8 @@ export interface ComputerParts {
   readonly harts: readonly Core[];
   /** Whether the harts have the hypervisor extension. */
   readonly hypervisor: boolean;
+  /** Who fills their TLBs; hardware if absent. */
+  readonly tlb?: TlbKind;
   /** Memory as devices see it, and whoever loads a program. */
   readonly dma: DmaMemory;
   /** Physical address and bytes of memory. */
@@ -66,6 +69,7 @@ type HartActivity = (typeof activities)[number];
 export class Computer implements Guest, Saveable {
   readonly harts: readonly Core[];
   readonly hypervisor: boolean;
+  readonly tlb: TlbKind;
   readonly dma: DmaMemory;
   readonly memory: { readonly base: number; readonly size: number };
   readonly clockMode: ClockMode;
@@ -89,9 +93,10 @@ export class Computer implements Guest, Saveable {
   /** Whether the slice may be shortened now: the hart looks at its budget again only after a store to a device. */
   #inStore = false;
 
-  constructor({ harts, hypervisor, dma, memory }: ComputerParts, clockMode: ClockMode, outside: Outside) {
+  constructor({ harts, hypervisor, tlb = "hardware", dma, memory }: ComputerParts, clockMode: ClockMode, outside: Outside) {
     this.harts = harts;
     this.hypervisor = hypervisor;
+    this.tlb = tlb;
     this.dma = dma;
     this.memory = memory;
     this.clockMode = clockMode;

@@ -85,6 +85,10 @@ export const cause = {
   loadGuestPage: 21,
   virtualInstruction: 22,
   storeGuestPage: 23,
+  // Designated for custom use (privileged manual, table of mcause): where software fills the TLB.
+  instructionTlbMiss: 24,
+  loadTlbMiss: 25,
+  storeTlbMiss: 27,
 } as const;
 
 export const envcfg = { fiom: 0, cbie: 4, cbcfe: 6, cbze: 7, adue: 61, pbmte: 62, stce: 63 } as const;

@@ -108,6 +108,22 @@ const fieldSpecs = {
   timeOffset: "i64",
   /** Whether an ecall from S-mode ends `run` for the built-in firmware, instead of trapping to M-mode. */
   firmware: "i32",
+  /**
+   * The TLB that software fills, by entry, and its registers: see docs/software-tlb.md. Where tables are walked, all of it is zero and unused.
+   */
+  tlbEntryHi: ["i64", 64],
+  tlbEntryLo: ["i64", 64],
+  tlbHi: "i64",
+  tlbLo: "i64",
+  tlbContext: "i64",
+  tlbVector: "i64",
+  tlbScratch: ["i64", 2],
+  /** stlbindex, bit 31 for P; stlbwired; stlbnext. */
+  tlbIndex: "i32",
+  tlbWired: "i32",
+  tlbNext: "i32",
+  /** Whether two entries ever were for the same address: what is global then holds in one address space only, since another's entry may come first. */
+  tlbOverlaps: "i32",
 
   /** Host address that a load-reserved reserved, or 0, and the value that it saw. */
   reservation: "i32",
@@ -225,7 +241,7 @@ function place(): Record<FieldName, Field> {
   return placed as Record<FieldName, Field>;
 }
 
-export const hartStateSize = 4096;
+export const hartStateSize = 8192;
 export const layout: Readonly<Record<FieldName, Field>> = place();
 
 /** A field's value in emitted code. `state` is the hart's base. */
@@ -277,6 +293,9 @@ export const bank = {
   size: 256 * 1024,
   count: 32,
 } as const;
+
+/** Entries of the TLB that software fills. */
+export const softwareTlbEntries = 64;
 
 /** Guest physical pages, as the second stage translates them: see hart/guest-page-cache.ts. Behind the entries, a filter of one bit a page. */
 export const guestPages = { entries: 4096, filter: 4096 * 16, filterBytes: 1 << 15, size: 4096 * 16 + (1 << 15) } as const;

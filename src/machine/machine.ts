@@ -9,7 +9,7 @@ import type { HartState } from "./hart.ts";
 import { ExitReason } from "./hart/exit-reason.ts";
 import type { Outside } from "./inputs.ts";
 import { memoryMap } from "./layout.ts";
-import type { MachineModel } from "./model.ts";
+import { standardModel, type MachineModel } from "./model.ts";
 import { allocate, Processor } from "./processor.ts";
 import type { MachineStats } from "./stats.ts";
 
@@ -46,7 +46,7 @@ export class Machine {
     this.processor = new Processor(allocate(map), map, options.model);
     const { dma } = this.processor;
     const memory = { base: map.ramBase, size: map.ramSize };
-    this.computer = new Computer({ harts: [new BareCore(this.processor)], hypervisor: options.hypervisor ?? true, dma, memory }, options.clock, options.outside);
+    this.computer = new Computer({ harts: [new BareCore(this.processor)], hypervisor: options.hypervisor ?? true, tlb: (options.model ?? standardModel).tlb, dma, memory }, options.clock, options.outside);
   }
 
   get state(): HartState {

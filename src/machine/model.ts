@@ -1,5 +1,9 @@
 /**
- * Which machine it is, where there is a choice. `silent` is one that can't be virtualized by traps alone: some sensitive instructions don't trap
+ * Which machine it is, where there is a choice.
+ *
+ * `tlb`: who fills the TLB. `software`: a miss is a trap, instead of a walk of page tables; see docs/software-tlb.md.
+ *
+ * `silent` is one that can't be virtualized by traps alone: some sensitive instructions don't trap
  * in user mode, but do nothing, or tell what the hart's own registers hold. So x86 was until 2005: seventeen of its instructions (Robin & Irvine,
  * "Analysis of the Intel Pentium's Ability to Support a Secure Virtual Machine Monitor", 2000). In all other modes both are alike.
  */
@@ -9,11 +13,15 @@ import { decode } from "#riscv/table.ts";
 export const machineKinds = ["standard", "silent"] as const;
 export type MachineKind = (typeof machineKinds)[number];
 
+export const tlbKinds = ["hardware", "software"] as const;
+export type TlbKind = (typeof tlbKinds)[number];
+
 export interface MachineModel {
   readonly kind: MachineKind;
+  readonly tlb: TlbKind;
 }
 
-export const standardModel: MachineModel = { kind: "standard" };
+export const standardModel: MachineModel = { kind: "standard", tlb: "hardware" };
 
 /** What user mode gets in the place of a trap; why somebody might build it so; and which of x86's instructions did the like. */
 export interface Silence {

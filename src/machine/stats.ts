@@ -9,6 +9,7 @@ const exceptionNames: Readonly<Record<number, string>> = {
   8: "ecall from U-mode", 9: "ecall from S-mode", 10: "ecall from VS-mode", 11: "ecall from M-mode",
   12: "instruction page fault", 13: "load page fault", 15: "store page fault",
   20: "instruction guest-page fault", 21: "load guest-page fault", 22: "virtual instruction", 23: "store guest-page fault",
+  24: "instruction TLB miss", 25: "load TLB miss", 27: "store TLB miss",
 };
 
 const interruptNames: Readonly<Record<number, string>> = {

@@ -145,11 +145,11 @@ export class Board implements Surroundings, Saveable {
   /** Puts everything in its place, as after power-on or a reset. Throws HostelryError `does-not-fit`. */
   boot(files: BootFiles): void {
     if (this.#booted) this.#reset();
-    const { inputs, memory, harts, hypervisor } = this.#computer;
+    const { inputs, memory, harts, hypervisor, tlb } = this.#computer;
     const seed = new Uint8Array(SEED_SIZE);
     inputs.fill(seed);
     const describe = (initrd: BootLayout["initrd"]): Uint8Array =>
-      encodeDeviceTree(describeBoard(this.#devices, this.#test.powerNodes(phandle.test), { count: harts.length, hypervisor }, memory, { append: files.append, initrd, seed }, `/soc/serial@${address.uart.toString(16)}`));
+      encodeDeviceTree(describeBoard(this.#devices, this.#test.powerNodes(phandle.test), { count: harts.length, hypervisor, tlb }, memory, { append: files.append, initrd, seed }, `/soc/serial@${address.uart.toString(16)}`));
     const placeholder = files.initrd === undefined ? null : { start: 0, end: 0 };
     const layout = layOut({ ...files, deviceTreeSize: describe(placeholder).length }, memory);
     this.#load(layout, describe(layout.initrd));

@@ -2,6 +2,7 @@
 import { cells64, type DeviceTreeNode } from "#base/device-tree.ts";
 import type { Saveable } from "#base/saved-state.ts";
 import type { DevicePlace, MmioDevice } from "#machine/bus.ts";
+import type { Computer } from "#machine/computer.ts";
 
 /** What `chosen` hands to a kernel (Devicetree Specification v0.4, section 3.6, and Linux's own additions). */
 export interface Chosen {
@@ -35,7 +36,7 @@ const extensions = [
 export function describeBoard(
   devices: readonly Described[],
   powerNodes: readonly DeviceTreeNode[],
-  harts: { readonly count: number; readonly hypervisor: boolean },
+  harts: Pick<Computer, "hypervisor" | "tlb"> & { readonly count: number },
   memory: { readonly base: number; readonly size: number },
   chosen: Chosen,
   consolePath: string,
@@ -52,7 +53,7 @@ export function describeBoard(
       {
         name: "cpus",
         properties: { "#address-cells": [1], "#size-cells": [0], "timebase-frequency": [TIMEBASE] },
-        children: Array.from({ length: harts.count }, (_, hart) => describeHart(hart, harts.hypervisor)),
+        children: Array.from({ length: harts.count }, (_, hart) => describeHart(hart, harts)),
       },
       {
         name: "soc",
@@ -72,7 +73,7 @@ function describeChosen({ append, initrd, seed }: Chosen, consolePath: string): 
   return { name: "chosen", properties: { bootargs: append, "stdout-path": consolePath, "rng-seed": seed, ...initrdCells } };
 }
 
-function describeHart(hart: number, hypervisor: boolean): DeviceTreeNode {
+function describeHart(hart: number, { hypervisor, tlb }: Pick<Computer, "hypervisor" | "tlb">): DeviceTreeNode {
   const isa = hypervisor ? `${baseIsa}h` : baseIsa;
   return {
     name: `cpu@${hart.toString(16)}`,
@@ -87,7 +88,7 @@ function describeHart(hart: number, hypervisor: boolean): DeviceTreeNode {
       "riscv,cbom-block-size": [CACHE_BLOCK],
       "riscv,cbop-block-size": [CACHE_BLOCK],
       "riscv,cboz-block-size": [CACHE_BLOCK],
-      "mmu-type": "riscv,sv57",
+      "mmu-type": tlb === "software" ? "hostelry,software-tlb" : "riscv,sv57",
     },
     children: [
       {

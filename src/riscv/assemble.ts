@@ -13,7 +13,7 @@
  * `.word`, `.dword`, `.zero n`, `.align n` (to 2^n bytes).
  */
 import { HostelryError } from "#base/errors.ts";
-import { csrNumbers } from "./csr-names.ts";
+import { csrNumbers, customCsrNumbers } from "./csr-names.ts";
 import { isTarget } from "./disassemble.ts";
 import { immediateOf, immediateParts, registerOf, type Encoding, type RegisterOperand } from "./encoding.ts";
 import { fenceSet, forms, orderSuffixes, roundingModeNames, writesUpper, type Form } from "./form.ts";
@@ -338,7 +338,7 @@ function readOperand(form: Form, pattern: string, text: string, scope: Scope, va
     return;
   }
   if (pattern === "csr") {
-    values.imm = (values.imm ?? 0) | (csrNumbers.get(text) ?? Number(scope.value(text)));
+    values.imm = (values.imm ?? 0) | (csrNumbers.get(text) ?? customCsrNumbers.get(text) ?? Number(scope.value(text)));
   } else if (pattern === "zimm") {
     values.imm = (values.imm ?? 0) | (Number(scope.value(text)) << immediateParts.zimm.shift);
   } else if (pattern.endsWith("imm")) {

@@ -16,6 +16,12 @@ const single = {
   tselect: 0x7a0, tdata1: 0x7a1, tdata2: 0x7a2, tdata3: 0x7a3, tinfo: 0x7a4,
 } as const;
 
+/** Of the supervisor's custom space: those of a TLB that software fills (docs/software-tlb.md). Only a machine that has it has them. */
+const custom = {
+  stlbindex: 0x5c0, stlbwired: 0x5c1, stlbnext: 0x5c2, stlbhi: 0x5c3, stlblo: 0x5c4, stlbcontext: 0x5c5, stlbop: 0x5c6, stlbvec: 0x5c7,
+  stlbscratch0: 0x5c8, stlbscratch1: 0x5c9, stlbsize: 0xdc0,
+} as const;
+
 /** Families that are numbered through: name, number of the first index, indexes. */
 const numbered: readonly (readonly [name: string, first: number, from: number, to: number, step?: number])[] = [
   ["hpmcounter", 0xc03, 3, 31],
@@ -36,7 +42,9 @@ export const csrNumbers: ReadonlyMap<string, number> = new Map([
   ),
 ]);
 
-const names = new Map([...csrNumbers].map(([name, number]) => [number, name]));
+export const customCsrNumbers: ReadonlyMap<string, number> = new Map(Object.entries(custom));
+
+const names = new Map([...csrNumbers, ...customCsrNumbers].map(([name, number]) => [number, name]));
 
 /** `mstatus`, or `0x5a8` for a number without a name. */
 export function csrName(number: number): string {

@@ -1,14 +1,15 @@
 /** The silent machine: what its table says of user mode, and that nothing else differs from the standard one. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { silence, silentCsrs, silentInstructions } from "#machine/model.ts";
+import { silence, silentCsrs, silentInstructions, standardModel, type MachineModel } from "#machine/model.ts";
 import { assemble } from "#riscv/assemble.ts";
 import { csrNumbers } from "#riscv/csr-names.ts";
 import { tiers, TestHart, RAM } from "../kit/hart.ts";
 import { HypervisorBench, type AnyMode } from "./hypervisor-bench.ts";
 
+const model: MachineModel = { ...standardModel, kind: "silent" };
 const standard = new HypervisorBench();
-const silent = new HypervisorBench({ model: { kind: "silent" } });
+const silent = new HypervisorBench({ model });
 
 /** A status with SIE, SPP and SUM, a page table's root, and so on: what a program should not learn. */
 const own = {
@@ -77,7 +78,7 @@ suite("the silent machine", () => {
 
   for (const tier of tiers) {
     test(`in a loop of user mode, ${tier}`, () => {
-      const hart = new TestHart({ tier, model: { kind: "silent" } });
+      const hart = new TestHart({ tier, model });
       hart.openMemory();
       hart.state.set("privilege", 0);
       hart.state.set("mstatus", 2);

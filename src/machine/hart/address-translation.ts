@@ -2,9 +2,10 @@
 import { call, conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder } from "#wasm/function.ts";
 import { cause, privilege, privilegeMask, status, virtualBit } from "../csr-bits.ts";
-import { causeFor, emitWalk, pte } from "./page-walk.ts";
+import { causeFor, emitWalk, pte, type LeafAccess } from "./page-walk.ts";
 import { access, definePmpCheck } from "./physical-memory-protection.ts";
 import { bits, State, type Program } from "./program.ts";
+import { defineFindTlbEntry, emitTlbLookup } from "./software-tlb.ts";
 import { defineTwoStageTranslation } from "./two-stage-translation.ts";
 
 export interface AddressTranslation {
@@ -32,8 +33,9 @@ export function defineAddressTranslation(program: Program): AddressTranslation {
 
   const pmpCheck = definePmpCheck(program);
   const translateAsGuest = defineTwoStageTranslation(program, pmpCheck);
+  const findTlbEntry = program.model.tlb === "software" ? defineFindTlbEntry(program) : undefined;
   const translate = module.function("translate", ["i32", "i64", "i32"], ["i64"], (f) =>
-    defineTranslate(f, program, { effectivePrivilege, pmpCheck, translateAsGuest }),
+    defineTranslate(f, program, { effectivePrivilege, pmpCheck, translateAsGuest, ...(findTlbEntry && { findTlbEntry }) }),
   );
   return { pmpCheck, translate, translateAsGuest, effectivePrivilege };
 }
@@ -45,7 +47,9 @@ export function previousPrivilege(f: FunctionBuilder, mstatus: Expr): Expr {
   return i32.or(previous, i32.shl(isGuest, Math.log2(virtualBit)));
 }
 
-function defineTranslate(f: FunctionBuilder, program: Program, parts: Omit<AddressTranslation, "translate">): void {
+type TranslationParts = Omit<AddressTranslation, "translate"> & { readonly findTlbEntry?: FunctionReference };
+
+function defineTranslate(f: FunctionBuilder, program: Program, parts: TranslationParts): void {
   const state = new State(f);
   const [virtual, kind] = [f.parameter(1), f.parameter(2)];
   const fail = (execute: number, read: number, write: number): void => {
@@ -70,13 +74,8 @@ function defineTranslate(f: FunctionBuilder, program: Program, parts: Omit<Addre
     checkPmp(virtual);
     f.return(virtual);
   });
-  const leaf = emitWalk(f, program, state, parts.pmpCheck, virtual, {
-    root,
-    widened: false,
-    entryAddress: (address) => address,
-    admitUpdate: () => {},
+  const asked: LeafAccess = {
     pageFault,
-    accessFault,
     wanted: conditional(
       i32.eq(kind, access.read),
       select(bits(state.get("mstatus"), status.mxr, 1), i32.const(pte.r | pte.x), pte.r),
@@ -93,9 +92,23 @@ function defineTranslate(f: FunctionBuilder, program: Program, parts: Omit<Addre
             pageFault,
           ),
       ),
-    environment: state.get("menvcfg"),
-    again: () => f.return(call(f, state.base, virtual, kind)),
-  });
+  };
+  const leaf =
+    program.model.tlb === "software"
+      ? emitTlbLookup(state, call(parts.findTlbEntry!, state.base, virtual), virtual, {
+          ...asked,
+          miss: () => fail(cause.instructionTlbMiss, cause.loadTlbMiss, cause.storeTlbMiss),
+        })
+      : emitWalk(f, program, state, parts.pmpCheck, virtual, {
+          ...asked,
+          root,
+          widened: false,
+          entryAddress: (address) => address,
+          admitUpdate: () => {},
+          accessFault,
+          environment: state.get("menvcfg"),
+          again: () => f.return(call(f, state.base, virtual, kind)),
+        });
   const physical = f.let(leaf.physical);
   state.set("walkLarge", leaf.large);
   state.set("walkGlobal", leaf.global);

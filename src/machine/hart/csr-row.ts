@@ -3,6 +3,7 @@ import { i32, i64, type Expr, type FunctionReference } from "#wasm/expression.ts
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import { envcfg } from "../csr-bits.ts";
 import { layout, type FieldName } from "../layout.ts";
+import type { MachineModel } from "../model.ts";
 import type { State } from "./program.ts";
 
 export interface CsrBehaviour {
@@ -18,8 +19,8 @@ export interface CsrBehaviour {
 export interface Csr extends CsrBehaviour {
   /** Several, if all of them behave the same. */
   readonly number: number | readonly number[];
-  /** What is different where V = 1. */
-  readonly guest?: Partial<CsrBehaviour>;
+  /** What is different where V = 1; `absent` if it isn't there. */
+  readonly guest?: Partial<CsrBehaviour> | "absent";
   /** What is different for the kernel of a deprivileged guest; `monitor` if it is not for the hart to do. */
   readonly deprivileged?: Partial<CsrBehaviour> | "monitor";
 }
@@ -30,6 +31,9 @@ export interface Context {
   readonly number: Local;
   /** Whether the instruction writes (i32). */
   readonly writes: Local;
+  readonly model: MachineModel;
+  /** See software-tlb.ts: there where software fills the TLB. */
+  readonly tlbOperation: FunctionReference | undefined;
   readonly time: FunctionReference;
   readonly selectBank: FunctionReference;
   readonly updateTimer: FunctionReference;

@@ -7,13 +7,14 @@ import { i32, i64, select, type Expr, type FunctionReference } from "#wasm/expre
 import type { FunctionBuilder, Label, Local } from "#wasm/function.ts";
 import { cause, privilege, virtualBit } from "../csr-bits.ts";
 import { csrModes } from "../layout.ts";
-import { silentCsr } from "../model.ts";
+import { silentCsr, type MachineModel, type SilentCsr } from "../model.ts";
 import type { Context, Csr, CsrBehaviour } from "./csr-row.ts";
 import type { Deprivileged } from "./deprivileged.ts";
 import { hypervisorCsrs } from "./hypervisor-csrs.ts";
 import { machineCsrs } from "./machine-csrs.ts";
 import { defineUpdatePmp } from "./physical-memory-protection.ts";
 import { State, type Program } from "./program.ts";
+import { defineTlbOperation, softwareTlbCsrs } from "./software-tlb.ts";
 import { supervisorCsrs } from "./supervisor-csrs.ts";
 import { defineTime, defineUpdateTimer } from "./timer.ts";
 import type { TranslationBanks } from "./translation-banks.ts";
@@ -30,32 +31,6 @@ export interface Csrs {
 }
 
 const numbers = 4096;
-const table: readonly Csr[] = [...machineCsrs, ...supervisorCsrs, ...hypervisorCsrs];
-const standardRows: CsrBehaviour[] = [...table];
-/** Of each register in the table, the number of its row where V = 1 and for the kernel of a deprivileged guest; 0 for none. */
-const variants = table.map((csr, plain) => {
-  const add = (row: CsrBehaviour): number => standardRows.push(row);
-  const { guest, deprivileged } = csr;
-  return {
-    guest: guest ? add({ ...csr, ...guest }) : plain + 1,
-    deprivileged: deprivileged === "monitor" ? 0 : deprivileged ? add({ ...csr, ...deprivileged }) : plain + 1,
-  };
-});
-/** What user mode finds on the silent machine, in the place of a row that it may not have; and in a guest. */
-const silentTable: readonly Csr[] = table.filter(({ number }) => typeof number === "number" && silentCsr(number) !== undefined);
-const silentRows = silentTable.map(({ number, read }) => silentRow(number as number, read));
-const silentGuestRows = silentTable.map(({ number, read, guest }) => silentRow(number as number, guest?.read ?? read));
-
-function silentRow(number: number, read: Csr["read"]): CsrBehaviour {
-  if (silentCsr(number)!.write === "ignored") return { read };
-  const inGuest = ({ state }: Context): Expr => i32.geU(state.get("privilege"), virtualBit);
-  return {
-    read,
-    illegal: (c) => i32.and(c.writes, i32.eqz(inGuest(c))),
-    virtual: (c) => i32.and(c.writes, inGuest(c)),
-  };
-}
-
 /** The highest level, bits 9:8 of a number, that a mode may access. HS-mode has that of the hypervisor, 2; VS-mode hasn't. */
 const highestLevel: Readonly<Record<number, number>> = {
   [privilege.user]: 0,
@@ -66,29 +41,54 @@ const highestLevel: Readonly<Record<number, number>> = {
   [privilege.rewrittenKernel]: 1,
 };
 
-function buildIndex(rows: readonly CsrBehaviour[]): Uint8Array {
-  assert(rows.length < 256, "rows are counted in bytes", { rows: rows.length });
+interface Rows {
+  readonly rows: readonly CsrBehaviour[];
+  /** See `Csrs`. */
+  readonly index: Uint8Array;
+}
+
+function buildRows({ kind, tlb }: MachineModel): Rows {
+  const table: readonly Csr[] = [...machineCsrs, ...supervisorCsrs, ...hypervisorCsrs, ...(tlb === "software" ? softwareTlbCsrs : [])];
+  const rows: CsrBehaviour[] = [...table];
   const index = new Uint8Array(csrModes * numbers);
-  table.forEach(({ number }, plain) => {
-    const { guest, deprivileged } = variants[plain]!;
+  const add = (row: CsrBehaviour): number => rows.push(row);
+  table.forEach((csr, plain) => {
+    const { guest, deprivileged } = csr;
+    const inGuest = guest === "absent" ? 0 : guest ? add({ ...csr, ...guest }) : plain + 1;
+    const asDeprivileged = deprivileged === "monitor" ? 0 : deprivileged ? add({ ...csr, ...deprivileged }) : plain + 1;
     for (const [mode, highest] of Object.entries(highestLevel)) {
-      const row = Number(mode) === privilege.rewrittenKernel ? deprivileged : Number(mode) & virtualBit ? guest : plain + 1;
-      for (const n of [number].flat()) if (((n >> 8) & 3) <= highest) index[Number(mode) * numbers + n] = row;
+      const row = Number(mode) === privilege.rewrittenKernel ? asDeprivileged : Number(mode) & virtualBit ? inGuest : plain + 1;
+      for (const n of [csr.number].flat()) if (((n >> 8) & 3) <= highest) index[Number(mode) * numbers + n] = row;
     }
   });
-  silentTable.forEach(({ number }, row) => {
-    // On the standard machine these rows aren't there.
-    for (const [mode, silent] of [[privilege.user, silentRows], [privilege.virtualUser, silentGuestRows]] as const) {
-      const at = rows.indexOf(silent[row]!);
-      if (at >= 0) index[mode * numbers + (number as number)] = at + 1;
+  if (kind === "silent") {
+    for (const { number, read, guest } of table) {
+      const silent = typeof number === "number" ? silentCsr(number) : undefined;
+      if (silent === undefined) continue;
+      index[privilege.user * numbers + (number as number)] = add(silentRow(silent, read));
+      const guestRead = typeof guest === "object" ? guest.read : undefined;
+      index[privilege.virtualUser * numbers + (number as number)] = add(silentRow(silent, guestRead ?? read));
     }
-  });
-  return index;
+  }
+  assert(rows.length < 256, "rows are counted in bytes", { rows: rows.length });
+  return { rows, index };
+}
+
+/** What user mode finds on the silent machine, in the place of a row that it may not have. */
+function silentRow({ write }: SilentCsr, read: Csr["read"]): CsrBehaviour {
+  if (write === "ignored") return { read };
+  const inGuest = ({ state }: Context): Expr => i32.geU(state.get("privilege"), virtualBit);
+  return {
+    read,
+    illegal: (c) => i32.and(c.writes, i32.eqz(inGuest(c))),
+    virtual: (c) => i32.and(c.writes, inGuest(c)),
+  };
 }
 
 export function defineCsrs(program: Program, banks: TranslationBanks, { selectView }: Deprivileged): Csrs {
   const { module, map, model } = program;
-  const rows = model.kind === "silent" ? [...standardRows, ...silentRows, ...silentGuestRows] : standardRows;
+  const { rows, index } = buildRows(model);
+  const tlbOperation = model.tlb === "software" ? defineTlbOperation(program, banks) : undefined;
   const time = defineTime(program);
   const updateTimer = defineUpdateTimer(program, time);
   const updatePmp = defineUpdatePmp(program, banks);
@@ -106,6 +106,8 @@ export function defineCsrs(program: Program, banks: TranslationBanks, { selectVi
       state,
       number,
       writes,
+      model,
+      tlbOperation,
       time,
       updateTimer,
       updatePmp,
@@ -155,7 +157,7 @@ export function defineCsrs(program: Program, banks: TranslationBanks, { selectVi
     f.push(i64.const(0));
   });
 
-  return { access, index: buildIndex(rows), updateTimer, updatePmp };
+  return { access, index, updateTimer, updatePmp };
 }
 
 /** A switch over 1 … count - 1; 0 goes to `otherwise`. */

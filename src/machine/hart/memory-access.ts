@@ -244,6 +244,7 @@ export function defineMemoryRoutines(
         [cause.loadPage, cause.storePage],
         [cause.loadGuestPage, cause.storeGuestPage],
         [cause.loadAccess, cause.storeAccess],
+        [cause.loadTlbMiss, cause.storeTlbMiss],
       ] as const) {
         f.if(i64.eq(state.get("faultCause"), load), () => state.set("faultCause", store));
       }

@@ -13,8 +13,18 @@ const pteReserved = 0x7fn << 54n;
 const ptePbmt = 3n << 61n;
 const pteNapot = 1n << 63n;
 
-/** One stage of translation. What refuses, returns from the function. */
-export interface Stage {
+/** What an access asks of the page that it comes to. What refuses, returns from the function. */
+export interface LeafAccess {
+  readonly pageFault: () => void;
+  /** R, W, X: one of them must be set in the leaf. */
+  readonly wanted: Expr;
+  readonly writes: Expr;
+  /** Refuses by the leaf's U (i32: 0 or not). */
+  readonly checkUser: (isUserPage: Local) => void;
+}
+
+/** One stage of translation. */
+export interface Stage extends LeafAccess {
   /** satp or its like: mode in bits 63:60, not 0, and the page number of the root in 43:0. */
   readonly root: Local;
   /** Whether addresses are guest physical ones: two bits wider, and not sign-extended. */
@@ -23,13 +33,7 @@ export interface Stage {
   readonly entryAddress: (address: Local) => Expr;
   /** Asks, beyond protection of physical memory, whether the entry may be written. */
   readonly admitUpdate: (address: Local) => void;
-  readonly pageFault: () => void;
   readonly accessFault: () => void;
-  /** R, W, X: one of them must be set in the leaf. */
-  readonly wanted: Expr;
-  readonly writes: Expr;
-  /** Refuses by the leaf's U (i32: 0 or not). */
-  readonly checkUser: (isUserPage: Local) => void;
   /** An envcfg's bits ADUE and PBMTE decide for this stage. */
   readonly environment: Expr;
   /** The entry changed meanwhile. */

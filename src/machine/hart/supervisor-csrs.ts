@@ -122,6 +122,15 @@ export function writeSatp(c: Context, name: FieldName, value: Local): void {
   });
 }
 
+/** Where software fills the TLB: bare, or mode 14, "designated for custom use". Address spaces have 12 bits; the root is for software to keep. */
+function writeSoftwareSatp(c: Context, value: Local): void {
+  const mode = c.f.let(i64.shrU(value, 60));
+  c.f.if(i32.or(i64.eqz(mode), i64.eq(mode, 14)), () => {
+    c.state.set("satp", i64.and(value, ~(15n << 56n)));
+    contextChanged(c);
+  });
+}
+
 /** Below M-mode: menvcfg must give the comparators to supervisors, and mcounteren the time. */
 export function comparatorIllegal({ state }: Context): Expr {
   return i32.and(
@@ -197,8 +206,12 @@ export const supervisorCsrs: readonly Csr[] = [
     // In S-mode TVM makes it illegal, in VS-mode VTVM virtual.
     illegal: ({ state }) =>
       i32.and(i32.eq(state.get("privilege"), privilege.supervisor), bits(state.get("mstatus"), status.tvm, 1)),
-    write: (c, value) => writeSatp(c, "satp", value),
-    guest: { virtual: ({ state }) => bits(state.get("hstatus"), hypervisorStatus.vtvm, 1) },
+    write: (c, value) => (c.model.tlb === "software" ? writeSoftwareSatp(c, value) : writeSatp(c, "satp", value)),
+    guest: {
+      virtual: ({ state }) => bits(state.get("hstatus"), hypervisorStatus.vtvm, 1),
+      // A guest's tables are walked, as are those that translate for it.
+      write: (c, value) => writeSatp(c, "satp", value),
+    },
     deprivileged: "monitor",
   },
 ];

@@ -5,6 +5,7 @@ import { alwaysDelegated, cause, hypervisorStatus, interrupt, privilege, status,
 import { layout } from "../layout.ts";
 import { previousPrivilege } from "./address-translation.ts";
 import { bits, State, type Program } from "./program.ts";
+import { enterMissHandler, isTlbMiss } from "./software-tlb.ts";
 import { countTrap, enterTrap, isDelegated, isDelegatedFurther } from "./trap-entry.ts";
 import type { TranslationBanks } from "./translation-banks.ts";
 import { defineVirtualization, type Virtualization } from "./virtualization.ts";
@@ -77,10 +78,12 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     state.set("fault", 0);
     state.set("reservation", 0);
     const trap = { pc, cause: reason, value, number, isInterrupt, previous: current };
+    const miss = program.model.tlb === "software" ? f.let(isTlbMiss(number, isInterrupt)) : undefined;
     f.if(
-      isDelegated(state, number, isInterrupt),
+      miss === undefined ? isDelegated(state, number, isInterrupt) : i32.or(miss, isDelegated(state, number, isInterrupt)),
       () => {
         enterTrap(state, { level: "supervisor", ...trap });
+        if (miss !== undefined) f.if(miss, () => enterMissHandler(state, value));
         const ofGuests = bit(hypervisorStatus.spv) | bit(hypervisorStatus.gva);
         f.if(i64.ne(i64.and(state.get("hstatus"), ofGuests), 0), () =>
           state.set("hstatus", i64.and(state.get("hstatus"), ~ofGuests)),

@@ -31,6 +31,7 @@ const technique = {
   cpu: v.pipe(v.picklist(techniqueChoices.cpu), v.description("How its CPUs are virtualized; hardware unless given")),
   mmu: v.pipe(v.picklist(techniqueChoices.mmu), v.description("How its guest-physical addresses become the machine's; what belongs to `cpu` unless given")),
   shadow: v.pipe(v.picklist(techniqueChoices.shadow), v.description("What becomes of shadow tables when its guest changes address spaces; cached unless given")),
+  rewrite: v.pipe(v.picklist(techniqueChoices.rewrite), v.description("Of binary translation, which of its kernel's privileged instructions are replaced: all, unless given, or those that would not trap on a silent machine")),
   onIllegal: v.pipe(v.picklist(techniqueChoices.onIllegal), v.description("What an instruction of its kernel that no privilege allows becomes: the guest's own fault, unless given, or the VM's end")),
 };
 /** What can be changed while it runs. */

@@ -30,12 +30,13 @@ export function techniqueOptions(): Option[] {
     option("cpu", "--cpu", "how a VM's CPUs are virtualized (hardware unless given)"),
     option("mmu", "--mmu", "how its memory is (what belongs to --cpu unless given)"),
     option("shadow", "--shadow", "what becomes of shadow tables when the guest changes address spaces (cached unless given)"),
+    option("rewrite", "--rewrite", "of binary translation, which privileged instructions are replaced: all, or only what does not trap on the silent machine"),
     option("onIllegal", "--on-illegal", "what an instruction of the kernel that no privilege allows becomes: the guest's own fault, or the VM's end"),
   ];
 }
 
 /** Those of a command's options that say how a VM is virtualized. */
-export const techniqueAmong = ({ cpu, mmu, shadow, onIllegal }: TechniqueOptions): TechniqueOptions => ({ cpu, mmu, shadow, onIllegal });
+export const techniqueAmong = ({ cpu, mmu, shadow, rewrite, onIllegal }: TechniqueOptions): TechniqueOptions => ({ cpu, mmu, shadow, rewrite, onIllegal });
 
 /** `--tlb`: of the bare machine. */
 export function tlbOption(): Option {

@@ -9,6 +9,12 @@ export const virtualBit = 4;
 /** Privilege and V, without the mark. */
 export const privilegeMask = 7;
 
+/**
+ * What becomes of privileged instructions in a deprivileged kernel, beside trapping: nothing; those are rewritten that would not trap on a silent
+ * machine; or all that the hart can do on the guest's registers. The latter two are indices of tables of CSRs.
+ */
+export const rewriting = { none: 0, silent: 2, all: privilege.rewrittenKernel } as const;
+
 /** mstatus and sstatus (3.1.6, 12.1.1): the position of each field. */
 export const status = {
   sie: 1,

@@ -82,7 +82,7 @@ const fieldSpecs = {
   virtualPrivilege: "i32",
   virtualScounteren: "i64",
   virtualSenvcfg: "i64",
-  /** what satp holds for its programs, for its kernel, and for its kernel with SUM; whether its kernel's privileged instructions are rewritten. */
+  /** what satp holds for its programs, for its kernel, and for its kernel with SUM; which of its kernel's instructions are rewritten: see `rewriting`. */
   views: ["i64", 3],
   rewrites: "i32",
   pmpcfg: ["i64", 2],

@@ -2,7 +2,7 @@
  * How a guest's state stands on the machine's hart, so that it gets nowhere beyond its VM. A virtual hart's state has one form that belongs to
  * no technique (V = 1, its supervisor registers in their own places): in that it is saved, moved and handed from one technique to another.
  */
-import { cause, privilege, sstatusMask, status, userStatusMask, virtualBit, virtualInterrupts } from "#machine/csr-bits.ts";
+import { cause, privilege, rewriting, sstatusMask, status, userStatusMask, virtualBit, virtualInterrupts } from "#machine/csr-bits.ts";
 import { COUNTERS, ENVIRONMENT, openMemory } from "#machine/core-state.ts";
 import type { HartState } from "#machine/hart.ts";
 import type { FieldName } from "#machine/layout.ts";
@@ -82,12 +82,12 @@ const places: readonly (readonly [own: FieldName, parked: FieldName])[] = [
 export class UserModeConfinement implements Confinement {
   readonly raise = "raiseInGuest";
   readonly #hgatp: bigint;
-  readonly #rewrites: boolean;
+  readonly #rewrites: keyof typeof rewriting;
   /** What satp is to hold until the guest's address space is there. */
   readonly #nowhere: () => bigint;
 
   /** Of hgatp only the VMID counts. */
-  constructor(hgatp: bigint, rewrites: boolean, nowhere: () => bigint) {
+  constructor(hgatp: bigint, rewrites: keyof typeof rewriting, nowhere: () => bigint) {
     this.#hgatp = hgatp;
     this.#rewrites = rewrites;
     this.#nowhere = nowhere;
@@ -101,8 +101,9 @@ export class UserModeConfinement implements Confinement {
     state.set("parkedStatus", guest);
     state.set("mstatus", guest & userStatusMask);
     state.setNumber("virtualPrivilege", Number(isKernel));
-    state.setNumber("rewrites", Number(this.#rewrites));
-    state.setNumber("privilege", isKernel && this.#rewrites ? privilege.rewrittenKernel : privilege.user);
+    const rewrites = rewriting[this.#rewrites];
+    state.setNumber("rewrites", rewrites);
+    state.setNumber("privilege", isKernel && rewrites !== rewriting.none ? privilege.rewrittenKernel : privilege.user);
     state.set("scounteren", isKernel ? COUNTERS : state.get("virtualScounteren"));
     state.set("senvcfg", isKernel ? ENVIRONMENT & 0xffffffffn : state.get("virtualSenvcfg"));
     const nowhere = this.#nowhere();
@@ -122,7 +123,7 @@ export class UserModeConfinement implements Confinement {
     const on = float === 0 ? 0n : 1n << BigInt(status.fs);
     state.set("mstatus", (guest & ~FLOAT) | on);
     state.setNumber("privilege", state.number("virtualPrivilege") | virtualBit);
-    state.setNumber("rewrites", 0);
+    state.setNumber("rewrites", rewriting.none);
   }
 }
 

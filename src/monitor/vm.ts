@@ -7,6 +7,7 @@ import type { Guest, Processor } from "#machine/processor.ts";
 import type { Outside } from "#machine/inputs.ts";
 import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
+import { BinaryTranslation } from "./cpu/binary-translation.ts";
 import { HardwareTechnique } from "./cpu/hardware.ts";
 import { techniqueOf, type CpuTechnique, type CpuTechniqueName, type Technique } from "./cpu/technique.ts";
 import { TrapAndEmulate } from "./cpu/trap-and-emulate.ts";
@@ -49,6 +50,7 @@ export type VmEnd = MachineEnd | { readonly kind: "failed"; readonly code: strin
 const techniques: Readonly<Record<CpuTechniqueName, (vm: VirtualMachine, technique: Technique) => CpuTechnique>> = {
   hardware: (vm) => new HardwareTechnique(vm),
   "trap-and-emulate": (vm, technique) => new TrapAndEmulate(vm, technique),
+  "binary-translation": (vm, technique) => new BinaryTranslation(vm, technique),
 };
 
 /** What `performance.now()` counts from, in milliseconds since the Unix epoch. */

@@ -91,7 +91,7 @@ suite("operating VMs", () => {
     const { machine, act, create, refused } = serving();
     assert.match(await refused({ kind: "create", name: "a", kernel: "/k", mmu: "shadow" }), /^technique: /);
     await create("a", { start: true, cpu: "trap-and-emulate", shadow: "naive" });
-    assert.deepEqual(machine.last.config.technique, { cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", onIllegal: "guest" });
+    assert.deepEqual(machine.last.config.technique, { cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", rewrite: "all", onIllegal: "guest" });
     const { cpu, mmu } = await act({ kind: "set", name: "a", cpu: "hardware" });
     assert.deepEqual([cpu, mmu], ["hardware", "nested"]);
     assert.match(await refused({ kind: "set", name: "a", shares: 5, mmu: "shadow" }), /^technique: /);

@@ -5,7 +5,7 @@
 import { assert } from "#base/assert.ts";
 import { i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Label, Local } from "#wasm/function.ts";
-import { cause, privilege, virtualBit } from "../csr-bits.ts";
+import { cause, privilege, rewriting, virtualBit } from "../csr-bits.ts";
 import { csrModes } from "../layout.ts";
 import { silentCsr, type MachineModel, type SilentCsr } from "../model.ts";
 import type { Context, Csr, CsrBehaviour } from "./csr-row.ts";
@@ -59,6 +59,11 @@ function buildRows({ kind, tlb }: MachineModel): Rows {
     for (const [mode, highest] of Object.entries(highestLevel)) {
       const row = Number(mode) === privilege.rewrittenKernel ? asDeprivileged : Number(mode) & virtualBit ? inGuest : plain + 1;
       for (const n of [csr.number].flat()) if (((n >> 8) & 3) <= highest) index[Number(mode) * numbers + n] = row;
+    }
+    // Of the registers that don't trap on the silent machine, and those that don't trap anyway.
+    for (const n of [number].flat()) {
+      const isRewritten = silentCsr(n) !== undefined || ((n >> 8) & 3) === 0;
+      if (isRewritten) index[rewriting.silent * numbers + n] = deprivileged;
     }
   });
   if (kind === "silent") {
@@ -128,6 +133,7 @@ export function defineCsrs(program: Program, banks: TranslationBanks, { selectVi
         f.set(number, i32.and(number, 0xfff));
         f.branchIf(illegal, i32.and(writes, i32.eq(i32.shrU(number, 10), 3)));
         const mode = f.let(state.get("privilege"));
+        f.if(i32.eq(mode, privilege.rewrittenKernel), () => f.set(mode, state.get("rewrites")));
         const row = f.let(i32.load8U(i32.add(number, i32.shl(mode, Math.log2(numbers))), map.csrIndex));
         f.if(i32.eqz(row), () => {
           // What HS-mode may do is for the hypervisor to know of.

@@ -4,7 +4,7 @@
  */
 import { call, conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { Local } from "#wasm/function.ts";
-import { privilege, status } from "../csr-bits.ts";
+import { privilege, rewriting, status } from "../csr-bits.ts";
 import { layout } from "../layout.ts";
 import { environmentMask } from "./csr-row.ts";
 import { bits, State, type Program } from "./program.ts";
@@ -31,8 +31,8 @@ export function defineDeprivileged({ module }: Program, banks: TranslationBanks)
     // What the guest denies its programs, it does not deny itself.
     state.set("scounteren", conditional(isKernel, i64.const(-1), state.get("virtualScounteren")));
     state.set("senvcfg", conditional(isKernel, i64.const(environmentMask), state.get("virtualSenvcfg")));
-    const rewritten = i32.and(isKernel, state.get("rewrites"));
-    state.set("privilege", select(rewritten, i32.const(privilege.rewrittenKernel), privilege.user));
+    const isRewritten = select(isKernel, state.get("rewrites"), i32.const(rewriting.none));
+    state.set("privilege", select(isRewritten, i32.const(privilege.rewrittenKernel), privilege.user));
     f.call(banks.selectBank, [state.base]);
   });
 
@@ -84,11 +84,13 @@ export function defineAccessInGuest({ module }: Program, access: FunctionReferen
     const value = f.let(
       conditional(isImmediate, i64.extendI32U(i32.and(operand, 31)), i64.load(x(i32.and(operand, 31)), layout.x.offset)),
     );
-    const before = f.let(state.get("privilege"));
+    // As if it were in place.
+    const [before, policy] = [f.let(state.get("privilege")), f.let(state.get("rewrites"))];
     state.set("privilege", privilege.rewrittenKernel);
+    state.set("rewrites", rewriting.all);
     const old = f.let(call(access, state.base, number, operation, value, writes));
-    // A register that changes the view has set it.
-    f.if(i32.eqz(state.get("rewrites")), () => state.set("privilege", before));
+    state.set("privilege", before);
+    state.set("rewrites", policy);
     f.if(state.get("fault"), () => {
       state.set("fault", 0);
       f.return(1);

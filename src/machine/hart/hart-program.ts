@@ -70,6 +70,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     virtualMachine,
     traps,
     csrs,
+    deprivileged,
     decoder,
     enterRegion: regions.enter,
     regionSignature: regions.signature,

@@ -21,12 +21,13 @@ import { bank, counterCount, edge, knownCode, layout, predecoded, request } from
 import { silentInstructions, type MachineModel } from "../model.ts";
 import type { AddressTranslation } from "./address-translation.ts";
 import type { Csrs } from "./csrs.ts";
+import type { Deprivileged } from "./deprivileged.ts";
 import { entryByte, firstForm, forms, handler, hasShortImmediate, type Decoder, type Form } from "./decode.ts";
 import { ExitReason } from "./exit-reason.ts";
 import type { MemoryRoutines } from "./memory-access.ts";
 import { access } from "./physical-memory-protection.ts";
 import { hostAddress, inRam, State, type Program } from "./program.ts";
-import { goesOn, systemHandlers } from "./system-instructions.ts";
+import { executeSystem, goesOn } from "./system-instructions.ts";
 import { tlbEntry, tlbIndex, tlbMiss, type TranslationBanks } from "./translation-banks.ts";
 import type { Traps } from "./traps.ts";
 import type { VirtualMachineAccess } from "./virtual-machine-access.ts";
@@ -52,6 +53,7 @@ export interface InterpreterParts {
   readonly virtualMachine: VirtualMachineAccess;
   readonly traps: Traps;
   readonly csrs: Csrs;
+  readonly deprivileged: Deprivileged;
   readonly decoder: Decoder;
   /** (state, pc, region record) → slot, or 0 if the region can't be entered in this context. */
   readonly enterRegion: FunctionReference;
@@ -847,7 +849,7 @@ export class InterpretedSemantics implements Semantics {
         this.f.branch(this.#labels.next);
       });
     }
-    systemHandlers[operation](this.f, this.#state, this.#parts, this.#labels, this.#r, this);
+    executeSystem(operation, this.f, this.#state, this.#parts, this.#labels, this.#r, this);
     if (!goesOn(operation)) this.#ended = true;
   }
 }

@@ -83,11 +83,13 @@ function virtualStatus(state: Context["state"]): Expr {
 const deprivilegedStatus: Csr["deprivileged"] = {
   read: ({ state }) => i64.or(withSd(virtualStatus(state)), sstatusXlen),
   write: (c, value) => {
-    const { state } = c;
+    const { f, state } = c;
+    f.set(value, i64.and(value, sstatusMask));
+    const changed = f.let(i64.xor(virtualStatus(state), value));
     state.set("mstatus", i64.or(i64.and(state.get("mstatus"), ~userStatusMask), i64.and(value, userStatusMask)));
-    state.set("parkedStatus", i64.and(value, sstatusMask));
-    c.f.call(c.selectView, [state.base]);
-    attention(c);
+    state.set("parkedStatus", value);
+    f.if(i64.ne(i64.and(changed, (1n << BigInt(status.sum)) | (1n << BigInt(status.mxr))), 0), () => f.call(c.selectView, [state.base]));
+    f.if(i64.ne(i64.and(pendingInterrupts(c), state.get("mie")), 0), () => attention(c));
   },
 };
 

@@ -2,7 +2,7 @@
 import { call, i32, i64, type Expr } from "#wasm/expression.ts";
 import type { FunctionBuilder } from "#wasm/function.ts";
 import type { SystemOperation } from "#riscv/semantics.ts";
-import { cause, envcfg, hypervisorStatus, privilege, status, virtualBit } from "../csr-bits.ts";
+import { cause, envcfg, hypervisorStatus, privilege, privilegeMask, rewriting, status, virtualBit } from "../csr-bits.ts";
 import { layout } from "../layout.ts";
 import { entryByte } from "./decode.ts";
 import { ExitReason } from "./exit-reason.ts";
@@ -26,7 +26,8 @@ function refuseIf(f: FunctionBuilder, state: State, labels: Labels, condition: E
 }
 
 const mode = (state: State): Expr => state.get("privilege");
-const modeIs = (state: State, one: number): Expr => i32.eq(mode(state), one);
+/** Without the mark of a kernel whose instructions are rewritten: it is in U-mode. */
+const modeIs = (state: State, one: number): Expr => i32.eq(i32.and(mode(state), privilegeMask), one);
 const isGuest = (state: State): Expr => i32.ne(i32.and(mode(state), virtualBit), 0);
 const statusBit = (state: State, position: number): Expr => bits(state.get("mstatus"), position, 1);
 const hypervisorBit = (state: State, position: number): Expr => bits(state.get("hstatus"), position, 1);
@@ -156,7 +157,62 @@ const hypervisorStore = (size: 8 | 16 | 32 | 64): SystemHandler =>
     s.attend();
   });
 
-export const systemHandlers: Record<SystemOperation, SystemHandler> = {
+/**
+ * What stands in the place of a privileged instruction where a deprivileged kernel's are rewritten: work on the guest's registers, or on what the hart
+ * has of its translations. What isn't here, or leaves a case open, is executed as it is, and traps.
+ */
+const substitutes: Partial<Record<SystemOperation, { readonly policy: "silent" | "all"; readonly handler: SystemHandler }>> = {
+  sret: {
+    policy: "all",
+    handler: (f, state, parts, labels) => {
+      f.call(parts.deprivileged.returnInGuest, [state.base]);
+      f.branch(labels.redirected);
+    },
+  },
+  wfi: {
+    policy: "silent",
+    handler: (f, state, _parts, _labels, r, s) => {
+      waitUnlessPending(f, state, r, s);
+      s.end();
+    },
+  },
+  "sfence.vma": {
+    policy: "silent",
+    handler: (f, state, parts, labels, r, s) => {
+      // The guest's ASIDs are not the hart's: a fence of one address space is the monitor's.
+      f.if(i32.eqz(i32.and(named(r, "rs2"), i32.eqz(named(r, "rs1")))), () => {
+        f.call(parts.banks.flush, [state.base, s.rs1, 0, named(r, "rs1"), 0, 1]);
+        f.set(r.pc, s.next);
+        f.branch(labels.fetch);
+      });
+    },
+  },
+  "sfence.inval": { policy: "all", handler: (_f, _state, _parts, _labels, _r, s) => s.end() },
+};
+
+/** A privileged instruction, or what stands in its place. */
+export function executeSystem(operation: SystemOperation, ...operands: Parameters<SystemHandler>): void {
+  const [f, state] = operands;
+  const substitute = substitutes[operation];
+  if (substitute !== undefined) {
+    const least = substitute.policy === "silent" ? rewriting.silent : rewriting.all;
+    const isRewritten = i32.geU(state.get("rewrites"), least);
+    f.if(i32.and(i32.eq(mode(state), privilege.rewrittenKernel), isRewritten), () => substitute.handler(...operands));
+  }
+  systemHandlers[operation](...operands);
+}
+
+function waitUnlessPending(f: FunctionBuilder, state: State, r: Registers, s: InterpretedSemantics): void {
+  const pending = i32.and(i32.or(state.low("mip"), i32.atomicLoad(i32.add(state.base, layout.lines.offset))), state.low("mie"));
+  f.if(i32.eqz(pending), () => {
+    state.set("pc", s.next);
+    state.set("budget", r.budget);
+    state.set("exitReason", ExitReason.wait);
+    f.return(-1, r.budget);
+  });
+}
+
+const systemHandlers: Record<SystemOperation, SystemHandler> = {
   illegal: (f, state, _parts, labels) => {
     state.fault(cause.illegalInstruction, 0);
     f.branch(labels.trapAtIp);
@@ -191,16 +247,7 @@ export const systemHandlers: Record<SystemOperation, SystemHandler> = {
   },
   wfi: (f, state, _parts, labels, r, s) => {
     guard(f, state, labels, waiting);
-    const pending = i32.and(
-      i32.or(state.low("mip"), i32.atomicLoad(i32.add(state.base, layout.lines.offset))),
-      state.low("mie"),
-    );
-    f.if(i32.eqz(pending), () => {
-      state.set("pc", s.next);
-      state.set("budget", r.budget);
-      state.set("exitReason", ExitReason.wait);
-      f.return(-1, r.budget);
-    });
+    waitUnlessPending(f, state, r, s);
   },
   "sfence.vma": fence(supervisorFence, isGuest),
   "hfence.vvma": fence(hypervisorOnly, () => i32.const(1)),

@@ -113,7 +113,7 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     const mstatus = f.let(state.get("mstatus"));
     const delegated = f.let(i32.or(state.low("mideleg"), alwaysDelegated));
     const toGuest = f.let(state.low("hideleg"));
-    const isGuest = i32.geU(current, virtualBit);
+    const isGuest = i32.ne(i32.and(current, virtualBit), 0);
     const machineEnabled = i32.or(i32.ne(current, privilege.machine), bits(mstatus, status.mie, 1));
     /** The world's own supervisor: from its user mode always, else by SIE. */
     const ownEnabled = i32.or(

@@ -3,7 +3,7 @@
  * are for the sake of its kernel's privilege, and some are of the shadow tables and none of the guest's affair.
  */
 import { HostelryError } from "#base/errors.ts";
-import { cause, interrupt, virtualInterrupts } from "#machine/csr-bits.ts";
+import { cause, interrupt, virtualInterrupts, type rewriting } from "#machine/csr-bits.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { UserModeConfinement } from "../confinement.ts";
@@ -17,8 +17,8 @@ import type { CpuTechnique, Technique } from "./technique.ts";
 
 export interface DeprivilegedOptions {
   readonly technique: Technique;
-  /** Whether the hart does privileged instructions of the guest's kernel in place. */
-  readonly rewrites: boolean;
+  /** Which privileged instructions of the guest's kernel the hart does in place. */
+  readonly rewrites: keyof typeof rewriting;
 }
 
 const GO_ON = 0;

@@ -7,7 +7,7 @@ import type { Confinement } from "../confinement.ts";
 import type { ShadowStatistics } from "../memory/shadow.ts";
 
 /** Each is a file of this folder. */
-export const cpuTechniques = ["hardware", "trap-and-emulate"] as const;
+export const cpuTechniques = ["hardware", "trap-and-emulate", "binary-translation"] as const;
 export type CpuTechniqueName = (typeof cpuTechniques)[number];
 
 /** How guest-physical addresses become the machine's. */
@@ -21,8 +21,13 @@ export type ShadowPolicy = (typeof shadowPolicies)[number];
 /** An instruction of the guest's kernel that no privilege would allow: becomes its own fault, or ends the VM. */
 export const illegalPolicies = ["guest", "stop"] as const;
 
+/** Of binary translation. `all`: whatever the hart can do on the guest's registers. `silent`: only what does not trap on the silent machine. */
+export const rewritePolicies = ["all", "silent"] as const;
+
 /** All that is to be chosen, and from what. */
-export const techniqueChoices = { cpu: cpuTechniques, mmu: mmuTechniques, shadow: shadowPolicies, onIllegal: illegalPolicies } as const;
+export const techniqueChoices = {
+  cpu: cpuTechniques, mmu: mmuTechniques, shadow: shadowPolicies, rewrite: rewritePolicies, onIllegal: illegalPolicies,
+} as const;
 type Choices = typeof techniqueChoices;
 export type Technique = { readonly [Name in keyof Choices]: Choices[Name][number] };
 export type TechniqueOptions = { readonly [Name in keyof Technique]?: Technique[Name] | undefined };
@@ -37,13 +42,14 @@ interface Rule {
 const rules: Readonly<Record<CpuTechniqueName, Rule>> = {
   hardware: { mmus: ["nested"], seesIllegal: false },
   "trap-and-emulate": { mmus: ["shadow"], seesIllegal: true },
+  "binary-translation": { mmus: ["shadow"], seesIllegal: true },
 };
 
-const usual: Technique = { cpu: "hardware", mmu: "nested", shadow: "cached", onIllegal: "guest" };
+const usual: Technique = { cpu: "hardware", mmu: "nested", shadow: "cached", rewrite: "all", onIllegal: "guest" };
 
 /** What is wanted, and the rest as it was before; with another CPU technique comes its own MMU. Throws HostelryError `technique` if it can't be. */
 export function techniqueOf(wanted: TechniqueOptions, before: Technique = usual): Technique {
-  const { cpu = before.cpu, shadow = before.shadow, onIllegal = before.onIllegal } = wanted;
+  const { cpu = before.cpu, shadow = before.shadow, rewrite = before.rewrite, onIllegal = before.onIllegal } = wanted;
   const { mmus, seesIllegal } = rules[cpu];
   const mmu = wanted.mmu ?? (wanted.cpu === undefined ? before.mmu : mmus[0]);
   if (!mmus.includes(mmu)) {
@@ -52,10 +58,13 @@ export function techniqueOf(wanted: TechniqueOptions, before: Technique = usual)
   if (wanted.shadow !== undefined && mmu !== "shadow") {
     throw refusal(`there are no shadow tables to be ${shadow} with the MMU technique ${mmu}: choose shadow`);
   }
+  if (wanted.rewrite !== undefined && cpu !== "binary-translation") {
+    throw refusal(`nothing is rewritten with the CPU technique ${cpu}: choose binary-translation`);
+  }
   if (onIllegal === "stop" && !seesIllegal) {
     throw refusal(`illegal instructions do not come to the monitor with the CPU technique ${cpu}, so that it can't stop at them: choose ${cpusFor((rule) => rule.seesIllegal)}`);
   }
-  return { cpu, mmu, shadow, onIllegal };
+  return { cpu, mmu, shadow, rewrite, onIllegal };
 }
 
 const cpusFor = (fits: (rule: Rule) => boolean): string => cpuTechniques.filter((name) => fits(rules[name])).join(" or ");

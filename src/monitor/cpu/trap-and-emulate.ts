@@ -8,6 +8,6 @@ import type { Technique } from "./technique.ts";
 
 export class TrapAndEmulate extends Deprivileged {
   constructor(vm: VirtualMachine, technique: Technique) {
-    super(vm, { technique, rewrites: false });
+    super(vm, { technique, rewrites: "none" });
   }
 }

@@ -61,9 +61,9 @@ function buildRows({ kind, tlb }: MachineModel): Rows {
       for (const n of [csr.number].flat()) if (((n >> 8) & 3) <= highest) index[Number(mode) * numbers + n] = row;
     }
     // Of the registers that don't trap on the silent machine, and those that don't trap anyway.
-    for (const n of [number].flat()) {
+    for (const n of [csr.number].flat()) {
       const isRewritten = silentCsr(n) !== undefined || ((n >> 8) & 3) === 0;
-      if (isRewritten) index[rewriting.silent * numbers + n] = deprivileged;
+      if (isRewritten) index[rewriting.silent * numbers + n] = asDeprivileged;
     }
   });
   if (kind === "silent") {

@@ -15,9 +15,9 @@ const refusal = (wanted: TechniqueOptions, before?: Technique): string => {
 suite("what an operator chooses", () => {
   test("an MMU comes with its CPU", () => {
     const hardware = techniqueOf({});
-    assert.deepEqual(hardware, { cpu: "hardware", mmu: "nested", shadow: "cached", onIllegal: "guest" });
+    assert.deepEqual(hardware, { cpu: "hardware", mmu: "nested", shadow: "cached", rewrite: "all", onIllegal: "guest" });
     const trapping = techniqueOf({ cpu: "trap-and-emulate", shadow: "naive" }, hardware);
-    assert.deepEqual(trapping, { cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", onIllegal: "guest" });
+    assert.deepEqual(trapping, { cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", rewrite: "all", onIllegal: "guest" });
     assert.deepEqual(techniqueOf({ onIllegal: "stop" }, trapping), { ...trapping, onIllegal: "stop" });
     assert.deepEqual(techniqueOf({ cpu: "hardware" }, trapping), { ...trapping, cpu: "hardware", mmu: "nested" });
   });

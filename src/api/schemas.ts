@@ -128,6 +128,10 @@ const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
     v.object({ promised: v.number(), mapped: v.number(), tables: v.number() }),
     v.description("Bytes: what its guest may use, frames that it has, and frames of the tables that map them"),
   ),
+  translations: v.pipe(
+    v.object({ places: v.number(), shared: v.number() }),
+    v.description("Places in its memory where hot code begins that its hart has translated; and how many of them have a translation that was made for the same code elsewhere"),
+  ),
 });
 
 const trace: v.GenericSchema<unknown, Results["trace"]> = v.object({

@@ -113,13 +113,13 @@ function describeShadows({ technique, shadow }: VmStats): string {
   return `Shadow tables, ${technique.shadow}: ${shadow.tables} of ${shadow.addressSpaces} address spaces; ${shadow.evictions} evicted\n`;
 }
 
-const STATS_HEADS = ["NAME", "CPU", "MMU", "INSTRUCTIONS", "IN GUEST", "IN MONITOR", "EXITS", "MEMORY", "TABLES"];
+const STATS_HEADS = ["NAME", "CPU", "MMU", "INSTRUCTIONS", "IN GUEST", "IN MONITOR", "EXITS", "MEMORY", "TABLES", "TRANSLATED"];
 
-function statsRow(name: string, { instructions, guestSeconds, monitorSeconds, exits, technique, memory }: VmStats): string[] {
+function statsRow(name: string, { instructions, guestSeconds, monitorSeconds, exits, technique, memory, translations }: VmStats): string[] {
   const count = exitKinds.reduce((sum, kind) => sum + exits[kind], 0);
   return [
     name, technique.cpu, technique.mmu, String(instructions), formatSeconds(guestSeconds * 1000), formatSeconds(monitorSeconds * 1000), String(count),
-    `${formatBytes(memory.mapped)} of ${formatBytes(memory.promised)}`, formatBytes(memory.tables),
+    `${formatBytes(memory.mapped)} of ${formatBytes(memory.promised)}`, formatBytes(memory.tables), `${translations.places}, ${translations.shared} shared`,
   ];
 }
 

@@ -367,7 +367,7 @@ export const counterCount = 1 << 16;
 export const request = { head: 0, privilege: 4, frames: 8, reach: 8, executions: 76, size: 80, count: 1024 } as const;
 /**
  * Whether there may be a translation of the code at some place: one bit for each hash of 8 bytes of code and their place in the page
- * (`knownCodeHash` in translate/code-index.ts says which). Whoever has no such bit need not ask.
+ * (`codeHash` in translate/code-hash.ts). Whoever has no such bit need not ask.
  */
 export const knownCode = { bytes: 1 << 15, shift: 32 - 18, multiplier: 0x85ebca6b | 0 } as const;
 /** Where indirect jumps went: host address of the jump (i32), distance of the target from it (i32). Open-addressed, with bounded probing. */

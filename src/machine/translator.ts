@@ -7,6 +7,8 @@ export interface Translator {
   /** The guest, or a device, is about to write `bytes` bytes at this host address, where translated code was. */
   codeWritten?(host: number, bytes: number): void;
   stats?(): TranslatorStats;
+  /** Host addresses of the code that has a translation, and whether that was made for the same code elsewhere. */
+  places?(): Iterable<{ readonly host: number; readonly shared: boolean }>;
 }
 
 export interface TranslatorStats {

@@ -135,6 +135,8 @@ export interface VmStats {
   readonly shadow: ShadowStatistics | null;
   /** Mapped: frames that it has. Tables: those that map them, shadow tables too. */
   readonly memory: { readonly promised: number; readonly mapped: number; readonly tables: number };
+  /** Places in its memory where hot code begins that its hart has translated; and how many of them have a translation that was made for the same code elsewhere. */
+  readonly translations: { readonly places: number; readonly shared: number };
 }
 
 export interface Trace {

@@ -99,6 +99,7 @@ const TEST_STATS: VmStats = {
   technique: techniqueOf({}),
   shadow: null,
   memory: { promised: 4096, mapped: 0, tables: 0 },
+  translations: { places: 0, shared: 0 },
 };
 
 /** The server's end of a conversation with a client that is the test itself. */

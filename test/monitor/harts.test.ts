@@ -73,6 +73,25 @@ suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
     }
   });
 
+  test("what one hart compiled, the other has too", async () => {
+    const harts = new Harts({ harts: 2, memory: 320 * MIB });
+    try {
+      const files = await open();
+      // Each has a hart of its own.
+      const shares: number[] = [];
+      for (const name of ["first", "second"]) {
+        const vm = harts.create({ ...config, name }, files);
+        await new WatchedConsole(vm).until(/hostelry:~# /, PATIENCE);
+        const { places, shared } = (await vm.stats()).translations;
+        assert.ok(places > 100);
+        shares.push(shared / places);
+      }
+      assert.ok(shares[0]! < 0.2 && shares[1]! > 0.5, `${shares}`);
+    } finally {
+      await harts.close();
+    }
+  });
+
   test("a VM that needs more than there is ends with a reason, and its neighbour doesn't notice", async () => {
     const harts = new Harts({ harts: 1, memory: 160 * MIB });
     try {

@@ -24,8 +24,8 @@ export interface HartData {
   readonly frames: SharedFrames;
   readonly doorbell: SharedArrayBuffer;
   readonly port: MessagePort;
-  /** Without the translator. */
-  readonly interpreterOnly: boolean;
+  /** Of the thread that compiles; without, there is no translator. */
+  readonly compiler: MessagePort | undefined;
 }
 
 export interface VmConfig {

@@ -3,7 +3,7 @@ import { assert } from "#base/assert.ts";
 import { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
-import { Frames } from "#machine/frames.ts";
+import { FRAME_SIZE, Frames } from "#machine/frames.ts";
 import { memoryMap } from "#machine/layout.ts";
 import { Processor } from "#machine/processor.ts";
 import { TranslationRegistry } from "#machine/translate/registry.ts";
@@ -22,15 +22,15 @@ import type { HartCommand, HartData, HartReport, MovedVm, VmConfig, VmShared } f
 import { Control } from "./machine-config.ts";
 import { optimizedAtOnce } from "./optimized.ts";
 import { HostOutside } from "./outside.ts";
-import { startCompiler, WorkerCompiler } from "./region-compiler.ts";
+import { WorkerCompiler } from "./region-compiler.ts";
 
 const data = workerData as HartData;
 const map = memoryMap(data.ramSize, data);
 const processor = optimizedAtOnce(() => new Processor(data.memory, map, data.model));
 const memory = new MachineMemory(new Frames(data.frames), map, processor.dma);
-if (!data.interpreterOnly) {
+if (data.compiler !== undefined) {
   const { programOptions: options, hart: { imports } } = processor;
-  const compiler = new WorkerCompiler(startCompiler().port, { memory: data.memory, map, imports, options });
+  const compiler = new WorkerCompiler(data.compiler, { memory: data.memory, map, imports, options });
   processor.translator = new TranslationRegistry(data.memory, map, processor.state, processor.hart, compiler);
 }
 
@@ -220,7 +220,18 @@ function statsOf(vm: VirtualMachine): VmStats {
     technique,
     shadow,
     memory: { promised: size, mapped: pmap.mapped * 4096, tables: (tables.size + (shadow?.tables ?? 0)) * 4096 },
+    translations: translationsOf(vm),
   };
+}
+
+function translationsOf(vm: VirtualMachine): VmStats["translations"] {
+  const counts = { places: 0, shared: 0 };
+  for (const { host, shared } of processor.translator?.places?.() ?? []) {
+    if (memory.frames.info(Math.floor((host - map.ram) / FRAME_SIZE)).owner !== vm.id) continue;
+    counts.places++;
+    if (shared) counts.shared++;
+  }
+  return counts;
 }
 
 /** Output on its way to whoever reads it. What has no room yet waits here, and its VM with it. */

@@ -21,6 +21,7 @@ import type { HartCommand, HartData, HartReport, VmConfig, VmReport, VmShared } 
 import { ConsoleLink } from "./console-link.ts";
 import { Control } from "./machine-config.ts";
 import { STACK_MIB } from "./machine-thread.ts";
+import { startCompiler } from "./region-compiler.ts";
 
 export interface HartsOptions {
   readonly harts: number;
@@ -69,8 +70,10 @@ export class Harts {
     const options = { harts, predecodedPages };
     const linear = allocate(memoryMap(memory, options), options);
     this.#frames = Frames.create(memory / 4096);
+    const compiler = interpreterOnly ? undefined : startCompiler(harts);
+    compiler?.worker.on("error", (error) => this.#failed(error));
     this.#harts = Array.from({ length: harts }, (_, hart) =>
-      new Hart({ memory: linear, ramSize: memory, model, harts, hart, predecodedPages, frames: this.#frames.shared, interpreterOnly },
+      new Hart({ memory: linear, ramSize: memory, model, harts, hart, predecodedPages, frames: this.#frames.shared, compiler: compiler?.ports[hart] },
         (report) => this.#heard(report), (error) => this.#failed(error)));
   }
 
@@ -148,7 +151,7 @@ export class Hart {
     const workerData: HartData = { ...data, doorbell: this.doorbell.buffer, port: port2 };
     this.#worker = new Worker(new URL("./hart-worker.ts", import.meta.url), {
       workerData,
-      transferList: [port2],
+      transferList: data.compiler === undefined ? [port2] : [port2, data.compiler],
       resourceLimits: { stackSizeMb: STACK_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
     });
     port1.on("message", (report: HartReport) => {

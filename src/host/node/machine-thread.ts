@@ -36,11 +36,12 @@ export class MachineThread {
   /** Its threads start at once, and load their code while the owner finds out what they are to run. */
   constructor() {
     const shared: SharedParts = { doorbell: this.#doorbell.buffer, ...this.#console.shared };
-    const compiler = startCompiler();
-    const workerData: WorkerData = { shared, compiler: compiler.port };
+    const compiler = startCompiler(1);
+    const port = compiler.ports[0]!;
+    const workerData: WorkerData = { shared, compiler: port };
     this.#worker = new Worker(new URL("./machine-worker.ts", import.meta.url), {
       workerData,
-      transferList: [compiler.port],
+      transferList: [port],
       resourceLimits: { stackSizeMb: STACK_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
     });
     this.#failure = new Promise((_, reject) => {

@@ -1,7 +1,20 @@
 /** Finds translations by the code that they were made from, wherever in memory the same code stands. */
 import { knownCode, type MemoryMap } from "../layout.ts";
+import { codeHash } from "./code-hash.ts";
 import type { CompiledRegion } from "./compile.ts";
 import { hostAt, type Place, type RegionRequest } from "./region.ts";
+
+/** Whether a region's code stands at a place. `memory` is all of it. */
+export function standsAt(memory: Uint8Array, { spans, code }: CompiledRegion, place: Place): boolean {
+  let next = 0;
+  for (const { offset, length } of spans) {
+    const host = hostAt(place, offset);
+    if (host === 0) return false;
+    for (let i = 0; i < length; i++) if (memory[host + i] !== code[next + i]) return false;
+    next += length;
+  }
+  return true;
+}
 
 export class CodeIndex<Entry extends { readonly region: CompiledRegion }> {
   readonly #bytes: Uint8Array;
@@ -16,8 +29,8 @@ export class CodeIndex<Entry extends { readonly region: CompiledRegion }> {
     this.#map = map;
   }
 
-  /** To be called while the code stands where it was read, or stands so at `place`. */
-  add(entry: Entry, hash: number): void {
+  add(entry: Entry): void {
+    const { hash } = entry.region;
     const entries = this.#entries.get(hash);
     if (entries === undefined) this.#entries.set(hash, [entry]);
     else entries.unshift(entry);
@@ -42,26 +55,12 @@ export class CodeIndex<Entry extends { readonly region: CompiledRegion }> {
     }
   }
 
-  /** Whether the region's code stands there. */
-  isAt({ spans, code }: CompiledRegion, place: Place): boolean {
-    const bytes = this.#bytes;
-    let next = 0;
-    for (const { offset, length } of spans) {
-      const host = hostAt(place, offset);
-      if (host === 0) return false;
-      for (let i = 0; i < length; i++) if (bytes[host + i] !== code[next + i]) return false;
-      next += length;
-    }
-    return true;
+  isAt(region: CompiledRegion, place: Place): boolean {
+    return standsAt(this.#bytes, region, place);
   }
 
-  /** Of the code at a place's head, the first 8 bytes (of the last bytes of a page, those before them are part), and where in its page. */
   hash(head: number): number {
-    const inPage = head & 4095;
-    const at = head - Math.max(inPage - 4088, 0);
-    const { multiplier } = knownCode;
-    const code = this.#view.getInt32(at, true) ^ Math.imul(this.#view.getInt32(at + 4, true), multiplier);
-    return Math.imul(code ^ Math.imul(inPage, multiplier), multiplier) >>> 0;
+    return codeHash(this.#view, head);
   }
 
   /** Tells the hart that it may ask: see `mayBeKnown` in the interpreter. */
@@ -70,3 +69,28 @@ export class CodeIndex<Entry extends { readonly region: CompiledRegion }> {
     this.#bytes[this.#map.knownCode + (bit >>> 3)]! |= 1 << (bit & 7);
   }
 }
+
+/** What a compiler that serves several harts told one of them of lately: the hart may ask for it while the word is under way. */
+export class LatelyTold {
+  readonly #regions: CompiledRegion[] = [];
+
+  add(regions: readonly CompiledRegion[]): void {
+    this.#regions.push(...regions);
+    this.#regions.splice(0, this.#regions.length - LATELY);
+  }
+
+  /** Whether it was told of the code that stands there; once, since who asks again didn't hear or has forgotten. */
+  has(memory: Uint8Array, wanted: RegionRequest): boolean {
+    // Those who wish how it is made know that there is one.
+    if (wanted.hotLoops !== undefined || wanted.separateChecks !== undefined) return false;
+    const inPage = wanted.head & 4095;
+    const found = this.#regions.findIndex((region) =>
+      region.request.privilege === wanted.privilege && (region.request.head & 4095) === inPage && standsAt(memory, region, wanted));
+    if (found < 0) return false;
+    this.#regions.splice(found, 1);
+    return true;
+  }
+}
+
+/** What came before so many others has arrived. */
+const LATELY = 1024;

@@ -13,6 +13,8 @@ export interface CompiledRegion {
   readonly spans: readonly Span[];
   /** The bytes of all spans. */
   readonly code: Uint8Array;
+  /** See `codeHash`. */
+  readonly hash: number;
   readonly instructions: number;
   /** Where it was read. */
   readonly request: RegionRequest;
@@ -124,7 +126,7 @@ export class RegionCompiler {
       code.set(reader.read(span), at);
       at += span.length;
     }
-    return { pages: region.pages, spans, code, instructions: region.instructionCount, request: region.request };
+    return { pages: region.pages, spans, code, hash: reader.hash, instructions: region.instructionCount, request: region.request };
   }
 }
 

@@ -48,6 +48,10 @@ export class Places<Of extends Occupant> {
     return this.#nextRecord > this.#map.predecode - recordReserve || this.#headsTaken > heads.count / 2;
   }
 
+  get all(): Iterable<Occupied<Of>> {
+    return this.#byHead.values();
+  }
+
   at(head: number): Occupied<Of> | undefined {
     return this.#byHead.get(head);
   }

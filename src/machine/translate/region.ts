@@ -5,6 +5,7 @@
 import { decode, type Decoded } from "#riscv/table.ts";
 import type { Instruction } from "#riscv/instruction.ts";
 import { frame, predecoded, request, type MemoryMap } from "../layout.ts";
+import { codeHash } from "./code-hash.ts";
 
 /** Pages before and behind the head's that a region may reach. */
 const pageReach = request.reach;
@@ -141,6 +142,11 @@ export class CodeReader {
     const at = (this.#inPage + offset) & 4095;
     const { buffer } = this.#copy(offset)!;
     return new Uint8Array(buffer, at, length);
+  }
+
+  /** Of the code at the head. */
+  get hash(): number {
+    return codeHash(this.#copy(0)!, this.#inPage);
   }
 
   #half(offset: number): number | undefined {

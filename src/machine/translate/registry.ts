@@ -23,6 +23,8 @@ export interface CompilerPort {
 
 export interface CompiledModule extends Omit<Batch, "bytes"> {
   readonly module: WebAssembly.Module;
+  /** Whether it was asked for here; else for another hart of the same memory. */
+  readonly asked: boolean;
   /** Bytes of the module, and seconds that making it took. */
   readonly bytes: number;
   readonly seconds: number;
@@ -48,17 +50,21 @@ export interface TranslationStatistics {
 
 interface Translation {
   readonly region: CompiledRegion;
-  readonly hash: number;
   /** What it calls itself. */
   readonly number: number;
-  readonly slot: number;
   readonly module: LoadedModule;
   readonly places: Set<Occupied<Translation>>;
+  /** Of the function table; 0 until it is put to use. */
+  slot: number;
 }
 
 interface LoadedModule {
+  readonly module: WebAssembly.Module;
   readonly bytes: number;
+  /** In the order of its functions, the first of which has this number. */
+  readonly firstNumber: number;
   readonly translations: Translation[];
+  instance: WebAssembly.Instance | undefined;
 }
 
 export interface RegistryOptions {
@@ -161,7 +167,6 @@ export class TranslationRegistry implements Translator {
     if (this.#places.full) this.#leaveAll();
     if (this.#moduleBytes > this.#moduleBytesLimit) this.#evict();
     for (let batch = this.#port.receive(); batch !== undefined; batch = this.#port.receive()) {
-      this.#inFlight--;
       this.#load(batch);
     }
     if (this.#waiting.length === 0 || this.#inFlight > 0) return;
@@ -171,6 +176,10 @@ export class TranslationRegistry implements Translator {
 
   stats(): TranslationStatistics {
     return this.statistics;
+  }
+
+  *places(): Iterable<{ readonly host: number; readonly shared: boolean }> {
+    for (const { place, occupant } of this.#places.all) yield { host: place.head, shared: occupant.region.request.head !== place.head };
   }
 
   /** Whether nothing is being compiled. */
@@ -228,43 +237,38 @@ export class TranslationRegistry implements Translator {
     this.statistics.requested += requests.length;
   }
 
-  #load({ module, regions, refused, bytes, seconds }: CompiledModule): void {
-    for (const head of refused) {
+  #load({ module, regions, refused, asked, bytes, seconds }: CompiledModule): void {
+    const loaded: LoadedModule = { module, bytes, firstNumber: this.#nextNumber, translations: [], instance: undefined };
+    this.#nextNumber += regions.length;
+    regions.forEach((region, i) => {
+      const translation: Translation = { region, number: loaded.firstNumber + i, module: loaded, places: new Set(), slot: 0 };
+      loaded.translations.push(translation);
+      this.#translations.set(translation.number, translation);
+      this.#index.add(translation);
+    });
+    this.#modules.add(loaded);
+    this.#moduleBytes += bytes;
+    if (!asked) return;
+    this.#inFlight--;
+    this.statistics.modules++;
+    this.statistics.wasmBytes += bytes;
+    this.statistics.compileSeconds += seconds;
+    for (const head of [...refused, ...regions.map(({ request }) => request.head)]) {
       this.#asked.delete(head);
       this.#remaking.delete(head);
     }
-    const firstNumber = this.#nextNumber;
-    this.#nextNumber += regions.length;
-    const { exports } = new WebAssembly.Instance(module, {
-      machine: { memory: this.#memory, regions: this.#hart.regions, firstNumber },
-      hart: this.#hart.exports as unknown as WebAssembly.ModuleImports,
-    });
-    this.statistics.modules++;
-    this.statistics.wasmBytes += bytes;
-    this.#moduleBytes += bytes;
-    this.statistics.compileSeconds += seconds;
-    const loaded: LoadedModule = { bytes, translations: [] };
-    this.#modules.add(loaded);
-    regions.forEach((region, i) => {
-      const { head } = region.request;
-      this.#asked.delete(head);
-      this.#remaking.delete(head);
-      if (!this.#index.isAt(region, region.request)) {
-        this.statistics.stale++;
-        return;
-      }
-      const slot = this.#freeSlots.pop() ?? this.#hart.regions.grow(1);
-      this.#hart.regions.set(slot, exports[`r${i}`]);
-      const translation: Translation = { region, hash: this.#index.hash(head), number: firstNumber + i, slot, module: loaded, places: new Set() };
-      loaded.translations.push(translation);
-      this.#translations.set(translation.number, translation);
-      this.#index.add(translation, translation.hash);
-      this.statistics.regions++;
-      this.statistics.regionInstructions += region.instructions;
-      const old = this.#places.at(head)?.occupant;
-      if (old === undefined) this.#settle(translation, region.request);
-      else this.#replace(old, translation);
-    });
+    for (const translation of loaded.translations) this.#receive(translation);
+  }
+
+  /** To the place that it was asked for. */
+  #receive(translation: Translation): void {
+    const { region } = translation;
+    if (!this.#index.isAt(region, region.request)) return void this.statistics.stale++;
+    this.statistics.regions++;
+    this.statistics.regionInstructions += region.instructions;
+    const old = this.#places.at(region.request.head)?.occupant;
+    if (old === undefined) this.#settle(translation, region.request);
+    else this.#replace(old, translation);
   }
 
   /** All places of one that is made anew get the new one, where its code stands. */
@@ -280,7 +284,20 @@ export class TranslationRegistry implements Translator {
 
   /** Nothing else is there. */
   #settle(translation: Translation, { head, frames }: Place): void {
+    if (translation.slot === 0) translation.slot = this.#enter(translation);
     translation.places.add(this.#places.add({ head, frames }, translation));
+  }
+
+  /** Its slot of the function table from now on. */
+  #enter({ module, number }: Translation): number {
+    const { firstNumber } = module;
+    module.instance ??= new WebAssembly.Instance(module.module, {
+      machine: { memory: this.#memory, regions: this.#hart.regions, firstNumber },
+      hart: this.#hart.exports as unknown as WebAssembly.ModuleImports,
+    });
+    const slot = this.#freeSlots.pop() ?? this.#hart.regions.grow(1);
+    this.#hart.regions.set(slot, module.instance.exports[`r${number - firstNumber}`]);
+    return slot;
   }
 
   /** The place has none any more. Who calls this flushes the jump caches. */
@@ -309,6 +326,7 @@ export class TranslationRegistry implements Translator {
       this.#moduleBytes -= module.bytes;
       for (const { number, slot } of module.translations) {
         this.#translations.delete(number);
+        if (slot === 0) continue;
         // Its function may still be running further up the stack; the table lets go of it.
         this.#hart.regions.set(slot, this.#hart.exports["nested"] as unknown as never);
         this.#freeSlots.push(slot);
@@ -354,13 +372,23 @@ export class TranslationRegistry implements Translator {
     if (hotLoops !== "all" && !hotLoops.includes(offset)) this.#remake(translation, { hotLoops: [...hotLoops, offset] });
   }
 
-  /** The one that there is stays in use until the new one is compiled. */
-  #remake({ region, places }: Translation, wanted: Partial<RegionRequest>): void {
-    const [occupied] = places;
+  /** The one that there is stays in use until the new one is compiled; unless another hart had one made. */
+  #remake(translation: Translation, change: Partial<RegionRequest>): void {
+    const [occupied] = translation.places;
     if (occupied === undefined || this.#remaking.has(occupied.place.head)) return;
-    this.#remaking.add(occupied.place.head);
-    this.#ask([{ ...region.request, ...occupied.place, ...wanted }]);
+    const wanted: RegionRequest = { ...translation.region.request, ...occupied.place, ...change };
+    const made = this.#index.find(wanted, ({ region }) => isMadeSo(region.request, wanted));
+    if (made !== undefined) return this.#replace(translation, made);
+    this.#remaking.add(wanted.head);
+    this.#ask([wanted]);
   }
+}
+
+/** Whether all that is wanted of how a region is made was done for another. */
+function isMadeSo(made: RegionRequest, { hotLoops = [], separateChecks = [] }: RegionRequest): boolean {
+  const unrolled = made.hotLoops ?? [];
+  const separated = made.separateChecks ?? [];
+  return (unrolled === "all" || (hotLoops !== "all" && hotLoops.every((offset) => unrolled.includes(offset)))) && separateChecks.every((offset) => separated.includes(offset));
 }
 
 /** Compiles at once, on the calling thread: for tests, and where there is no other. */
@@ -378,7 +406,7 @@ export class ImmediateCompiler implements CompilerPort {
     const start = this.#now();
     const { bytes, ...batch } = this.#compile(requests);
     const module = new WebAssembly.Module(bytes);
-    this.#ready.push({ ...batch, module, bytes: bytes.length, seconds: (this.#now() - start) / 1000 });
+    this.#ready.push({ ...batch, module, asked: true, bytes: bytes.length, seconds: (this.#now() - start) / 1000 });
   }
 
   receive(): CompiledModule | undefined {

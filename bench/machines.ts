@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { cpuTechniques } from "#monitor/cpu/technique.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -22,25 +23,20 @@ export interface MachineKind {
   readonly version: () => string;
 }
 
+const hostelry = (name: string, what: string, ...options: readonly string[]): MachineKind => ({
+  name,
+  command: ({ kernel, initrd, append, memory }) => [
+    ...[`${ROOT}bin/hostelry`, "run", ...options, "--kernel", kernel, "--initrd", initrd],
+    ...["--append", append, "--memory", `${memory}M`],
+  ],
+  stats: ["--stats"],
+  version: () => `${what}hostelry ${firstLine("git", ["-C", ROOT, "describe", "--always", "--dirty"])}, Node ${process.version}`,
+});
+
 const MACHINES: readonly MachineKind[] = [
-  {
-    name: "hostelry",
-    command: ({ kernel, initrd, append, memory }) => [
-      ...[`${ROOT}bin/hostelry`, "run", "--bare", "--kernel", kernel, "--initrd", initrd],
-      ...["--append", append, "--memory", `${memory}M`],
-    ],
-    stats: ["--stats"],
-    version: () => `hostelry ${firstLine("git", ["-C", ROOT, "describe", "--always", "--dirty"])}, Node ${process.version}`,
-  },
-  {
-    name: "vm",
-    command: ({ kernel, initrd, append, memory }) => [
-      ...[`${ROOT}bin/hostelry`, "run", "--kernel", kernel, "--initrd", initrd],
-      ...["--append", append, "--memory", `${memory}M`],
-    ],
-    stats: ["--stats"],
-    version: () => `a VM of hostelry ${firstLine("git", ["-C", ROOT, "describe", "--always", "--dirty"])}, Node ${process.version}`,
-  },
+  hostelry("hostelry", "", "--bare"),
+  hostelry("vm", "a VM of "),
+  ...cpuTechniques.map((cpu) => hostelry(cpu, `a VM, by ${cpu}, of `, "--cpu", cpu)),
   {
     name: "qemu",
     command: ({ kernel, initrd, append, memory }) => [

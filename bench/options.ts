@@ -32,7 +32,7 @@ cost, alone, with filters of its own (monitor forkBomb idle).
   --quick            one round of a quarter of the work: a look, not a result
   --no-qemu          only Hostelry; results are checked against the recorded checksums
   --json             the record on stdout instead of tables
-  --ours MACHINE     what is measured (hostelry): hostelry, qemu, or a command line with {kernel} {initrd} {append} {memory}
+  --ours MACHINE     what is measured (hostelry): hostelry, vm, a technique for CPUs (as binary-translation), qemu, or a command line with {kernel} {initrd} {append} {memory}
   --against MACHINE  what it is compared with (qemu)
   --kernel FILE --initrd FILE
                      instead of the images that hostelry builds; the real programs must be in this initrd

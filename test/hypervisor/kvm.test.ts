@@ -14,13 +14,13 @@ const inner = await defaultImage();
 const outer = "skip" in inner ? inner : await testImage({ name: "kvm", packages: ["qemu-system-riscv"], modules: ["kvm"] });
 const skip = "skip" in outer ? outer.skip : false;
 
-// The inner shell says by the byte ENQ that it is ready for a pipe.
-const SCRIPT = `
+/** For the outer machine's shell. The inner one says by the byte ENQ that it is ready for a pipe. */
+const script = (append: string): string => `
 modprobe kvm && dmesg | grep -o 'kvm .*'
 mkfifo keys
 set -o pipefail
 qemu-system-riscv64 -machine virt -accel kvm -cpu host -m 128M -nographic \\
-  -kernel /dev/vda -initrd /dev/vdb -append 'console=ttyS0 hostelry.pipe=1' <keys | {
+  -kernel /dev/vda -initrd /dev/vdb -append '${append} hostelry.pipe=1' <keys | {
   exec 3>keys
   IFS= read -r -d "$(printf '\\005')" boot
   printf '%s\\n' "$boot"
@@ -46,7 +46,8 @@ suite("Debian in a VM of KVM's, on the bare machine", { skip }, () => {
     const drives = [inner.image.kernelPath, inner.image.initrdPath].flatMap((path, i) => ["--drive", `${asDisk(path, join(folder, `${i}`))},ro`]);
     const { environment } = outer;
     const command = ["run", "kvm", "--bare", ...drives, "--stats", "--json"];
-    const { status, stdout, stderr } = await hostelry(command, { input: SCRIPT, environment, timeoutMs: 300_000 });
+    const input = script(inner.image.manifest.append);
+    const { status, stdout, stderr } = await hostelry(command, { input, environment, timeoutMs: 300_000 });
     assert.equal(status, 3, stdout.slice(-2000));
     assert.match(stdout, /\nkvm \[\d+\]: hypervisor extension available\n/);
     assert.equal(stdout.match(/Linux version/g)?.length, 2);

@@ -124,6 +124,10 @@ const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
     v.nullable(v.object({ tables: v.number(), addressSpaces: v.number(), evictions: v.number() })),
     v.description("Shadow tables, if it has any: how many frames they take, of how many address spaces, and how many of these went for want of room"),
   ),
+  silenced: v.pipe(
+    v.array(v.object({ what: text("A register or an instruction"), times: v.number(), first: v.nullable(text("The pc of the first, in hexadecimal")) })),
+    v.description("On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap"),
+  ),
   memory: v.pipe(
     v.object({ promised: v.number(), mapped: v.number(), tables: v.number() }),
     v.description("Bytes: what its guest may use, frames that it has, and frames of the tables that map them"),

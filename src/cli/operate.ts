@@ -13,6 +13,7 @@ import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
 import type { Drive } from "./options.ts";
 import { techniqueAmong } from "./parsers.ts";
 import { joinCommand, joinConsole } from "./remote-console.ts";
+import { describeSilenced } from "./silenced.ts";
 import { printJson, printTable } from "./table.ts";
 
 export interface ClientOptions {
@@ -90,7 +91,8 @@ export async function stats(name: string | undefined, options: ClientOptions): P
   const stats = await client.do({ kind: "stats", name });
   if (options.json === true) return printJson(stats);
   printTable([STATS_HEADS, statsRow(name, stats)]);
-  process.stdout.write(`\n${describeShadows(stats)}\n`);
+  const silenced = describeSilenced(stats.silenced);
+  process.stdout.write(`\n${describeShadows(stats)}${silenced === undefined ? "" : `On this machine, ${silenced}\n`}\n`);
   printTable([["EXIT", "COUNT"], ...exitKinds.map((kind) => [kind, String(stats.exits[kind])])]);
 }
 

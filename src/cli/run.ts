@@ -16,6 +16,7 @@ import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
 import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
 import type { Drive } from "./options.ts";
 import { techniqueAmong } from "./parsers.ts";
+import { describeSilenced } from "./silenced.ts";
 import { formatSignature } from "./signature.ts";
 
 export interface RunOptions extends TechniqueOptions {
@@ -161,6 +162,8 @@ async function runMachine(start: Start, config: RunConfig, mode: ConsoleMode, ti
   if (options.signature !== undefined && result?.signature !== undefined) {
     await writeFileAtomic(options.signature, formatSignature(result.signature, options.signatureGranularity));
   }
+  const silenced = describeSilenced(result?.stats.silenced ?? []);
+  if (silenced !== undefined) messages.warn(silenced);
   if (options.stats === true && result !== undefined) printStats(result, options.json === true);
   return stopping ?? statusOf(result!.end, messages);
 }

@@ -3,6 +3,7 @@ import { readShared } from "#host/node/boot-files.ts";
 import { Harts } from "#host/node/harts.ts";
 import type { MachineConfig } from "#host/node/machine-config.ts";
 import type { MachineListener, MachineThread } from "#host/node/machine-thread.ts";
+import type { VmStats } from "#monitor/action.ts";
 import { techniqueOf, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { footprint } from "#monitor/memory/footprint.ts";
 import type { VmEnd } from "#monitor/vm.ts";
@@ -10,7 +11,7 @@ import type { ConsolePort } from "./console-session.ts";
 
 export interface RunResult {
   readonly end: VmEnd;
-  readonly stats: { readonly memory: object };
+  readonly stats: { readonly memory: object } & Partial<Pick<VmStats, "silenced">>;
   /** Of a test program on the bare machine: see MachineResult. */
   readonly signature?: Uint8Array;
 }

@@ -124,6 +124,12 @@ const fieldSpecs = {
   tlbNext: "i32",
   /** Whether two entries ever were for the same address: what is global then holds in one address space only, since another's entry may come first. */
   tlbOverlaps: "i32",
+  /**
+   * On the silent machine, of each kind of silent instruction (see silences.ts): how often the kernel of a deprivileged guest executed it, and
+   * where first, 0 if that isn't known.
+   */
+  silences: ["i64", 8],
+  silencedFirst: ["i64", 8],
 
   /** Host address that a load-reserved reserved, or 0, and the value that it saw. */
   reservation: "i32",
@@ -162,6 +168,8 @@ const fieldSpecs = {
   faultInstruction: "i32",
   /** Set while the hart looks ahead: translating then leaves no trace in page tables. */
   looking: "i32",
+  /** On the silent machine: the pc of the instruction, while one accesses a CSR that knows; else 0. */
+  silentPc: "i64",
   /** Set when an interrupt may have become pending or the context changed. */
   attention: "i32",
   /** Why `run` returned: see ExitReason. */

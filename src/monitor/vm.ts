@@ -5,6 +5,7 @@ import { Computer, type ClockMode, type MachineEnd } from "#machine/computer.ts"
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { Guest, Processor } from "#machine/processor.ts";
 import type { Outside } from "#machine/inputs.ts";
+import { silenced, type Silenced } from "#machine/silences.ts";
 import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
 import { BinaryTranslation } from "./cpu/binary-translation.ts";
@@ -162,6 +163,10 @@ export class VirtualMachine implements Guest {
 
   get shadow(): ShadowStatistics | null {
     return this.#cpu.statistics();
+  }
+
+  get silenced(): Silenced[] {
+    return silenced(this.cores.map(({ state }) => state));
   }
 
   /** To be called between slices: it goes on in another way, and its guest notices nothing. Throws HostelryError `no-frames`, and it is as before. */

@@ -98,6 +98,7 @@ const TEST_STATS: VmStats = {
   exits: Object.fromEntries(exitKinds.map((kind) => [kind, 0])) as Record<ExitKind, number>,
   technique: techniqueOf({}),
   shadow: null,
+  silenced: [],
   memory: { promised: 4096, mapped: 0, tables: 0 },
   translations: { places: 0, shared: 0 },
 };

@@ -5,6 +5,7 @@ import { Frames } from "#machine/frames.ts";
 import { HostTime } from "#machine/host-time.ts";
 import type { Arrival, Outside } from "#machine/inputs.ts";
 import { memoryMap } from "#machine/layout.ts";
+import { standardModel, type MachineModel } from "#machine/model.ts";
 import { allocate, Processor } from "#machine/processor.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
 import { ImmediateCompiler, TranslationRegistry } from "#machine/translate/registry.ts";
@@ -44,6 +45,8 @@ export interface TestMonitorOptions {
   readonly translate?: boolean;
   /** How many bytes of modules its translator keeps. */
   readonly moduleBytes?: number;
+  /** The standard machine if absent. */
+  readonly model?: MachineModel;
 }
 
 export class TestMonitor {
@@ -57,10 +60,10 @@ export class TestMonitor {
   #deadline = Infinity;
   #nextId = 1;
 
-  constructor({ memory = 64 * MIB, translate = false, moduleBytes }: TestMonitorOptions = {}) {
+  constructor({ memory = 64 * MIB, translate = false, moduleBytes, model = standardModel }: TestMonitorOptions = {}) {
     const map = memoryMap(memory);
     const linear = allocate(map);
-    this.processor = new Processor(linear, map);
+    this.processor = new Processor(linear, map, model);
     if (translate) {
       const compiler = new RegionCompiler(linear.buffer, map, this.processor.hart.imports, this.processor.programOptions);
       const port = new ImmediateCompiler((requests) => compiler.compile(requests), () => 0);

@@ -3,6 +3,7 @@
  * one for each privilege.
  */
 import { assert } from "#base/assert.ts";
+import { csrName } from "#riscv/csr-names.ts";
 import { i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Label, Local } from "#wasm/function.ts";
 import { cause, privilege, rewriting, virtualBit } from "../csr-bits.ts";
@@ -14,6 +15,7 @@ import { hypervisorCsrs } from "./hypervisor-csrs.ts";
 import { machineCsrs } from "./machine-csrs.ts";
 import { defineUpdatePmp } from "./physical-memory-protection.ts";
 import { State, type Program } from "./program.ts";
+import { noteSilence } from "../silences.ts";
 import { defineTlbOperation, softwareTlbCsrs } from "./software-tlb.ts";
 import { supervisorCsrs } from "./supervisor-csrs.ts";
 import { defineTime, defineUpdateTimer } from "./timer.ts";
@@ -70,9 +72,9 @@ function buildRows({ kind, tlb }: MachineModel): Rows {
     for (const { number, read, guest } of table) {
       const silent = typeof number === "number" ? silentCsr(number) : undefined;
       if (silent === undefined) continue;
-      index[privilege.user * numbers + (number as number)] = add(silentRow(silent, read));
+      index[privilege.user * numbers + (number as number)] = add(silentRow(number as number, silent, read));
       const guestRead = typeof guest === "object" ? guest.read : undefined;
-      index[privilege.virtualUser * numbers + (number as number)] = add(silentRow(silent, guestRead ?? read));
+      index[privilege.virtualUser * numbers + (number as number)] = add(silentRow(number as number, silent, guestRead ?? read));
     }
   }
   assert(rows.length < 256, "rows are counted in bytes", { rows: rows.length });
@@ -80,7 +82,11 @@ function buildRows({ kind, tlb }: MachineModel): Rows {
 }
 
 /** What user mode finds on the silent machine, in the place of a row that it may not have. */
-function silentRow({ write }: SilentCsr, read: Csr["read"]): CsrBehaviour {
+function silentRow(number: number, { write }: SilentCsr, readOwn: Csr["read"]): CsrBehaviour {
+  const read: Csr["read"] = (c) => {
+    noteSilence(c.state, csrName(number));
+    return readOwn(c);
+  };
   if (write === "ignored") return { read };
   const inGuest = ({ state }: Context): Expr => i32.geU(state.get("privilege"), virtualBit);
   return {

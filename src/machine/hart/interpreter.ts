@@ -19,6 +19,7 @@ import type {
 import { cause, privilege } from "../csr-bits.ts";
 import { bank, counterCount, edge, knownCode, layout, predecoded, request } from "../layout.ts";
 import { silentInstructions, type MachineModel } from "../model.ts";
+import { noteSilence } from "../silences.ts";
 import type { AddressTranslation } from "./address-translation.ts";
 import type { Csrs } from "./csrs.ts";
 import type { Deprivileged } from "./deprivileged.ts";
@@ -831,9 +832,12 @@ export class InterpretedSemantics implements Semantics {
         ? i32.const(1)
         : i32.ne(i32.or(this.#number("rs1"), i32.shrU(this.#imm32, 12)), 0);
     this.#state.set("budget", this.#r.budget);
+    const isSilent = this.#parts.model.kind === "silent";
+    if (isSilent) this.#state.set("silentPc", this.pc);
     const old = f.let(
       call(this.#parts.csrs.access, this.#state.base, this.#imm32, code, operand, writing),
     );
+    if (isSilent) this.#state.set("silentPc", 0);
     this.#trapIfFault();
     this.setRd(old);
     f.set(this.#r.bankBase, this.#state.get("bank"));
@@ -845,6 +849,9 @@ export class InterpretedSemantics implements Semantics {
     if (this.#parts.model.kind === "silent" && silentInstructions[name] !== undefined) {
       // Where a kernel's instructions are rewritten, these are too.
       this.f.if(i32.eqz(i32.and(this.#state.get("privilege"), 3 | privilege.rewrittenKernel)), () => {
+        this.#state.set("silentPc", this.pc);
+        noteSilence(this.#state, name);
+        this.#state.set("silentPc", 0);
         this.#advance();
         this.f.branch(this.#labels.next);
       });

@@ -243,6 +243,10 @@ test("commands in a guest have their own streams and status", { skip }, async ()
     assert.deepEqual([status, stdout, stderr], [5, "fed\n", "failed\n"]);
     assert.match(await refused("exec", "e", "no-such-command"), /has no command no-such-command/);
     assert.equal((await run("exec", "e", "sh", "-c", "kill -9 $$")).status, 137);
+    assert.equal((await run("exec", "--env", "A=b=c", "--env", "B=", "--cwd", "/tmp", "e", "sh", "-c", 'pwd; echo "$A,${B-none},$HOME"')).stdout, "/tmp\nb=c,,/root\n");
+    assert.match(await refused("exec", "--cwd", "/none", "e", "ls"), /\/none/);
+    assert.match(await refused("exec", "--cwd", "tmp", "e", "ls"), /cwd is no absolute path/);
+    assert.match(await refused("exec", "--env", "A", "e", "ls"), /--env "A" is no variable/);
   } finally {
     const end = ended(server);
     server.kill("SIGTERM");

@@ -17,7 +17,7 @@ const samples: { readonly [Kind in ActionKind]: Action } = {
   stats: { kind: "stats", name: "web" },
   trace: { kind: "trace", name: "web", since: 12 },
   console: { kind: "console", name: "web" },
-  exec: { kind: "exec", name: "web", command: ["sh", "-c", "echo 'ä & b' | cat", "", "-n"] },
+  exec: { kind: "exec", name: "web", command: ["sh", "-c", "echo 'ä & b' | cat", "", "-n"], env: ["A=b=c", "B="], cwd: "/a b" },
 };
 
 const refusal = (method: string, url: string, body?: unknown): string => {
@@ -61,6 +61,7 @@ suite("actions as requests", () => {
         refusal("GET", "/v1/vms/a/trace?until=3"),
         refusal("DELETE", "/v1/vms/a?force=maybe"),
         refusal("GET", "/v1/vms/a/exec"),
+        refusal("GET", "/v1/vms/a/exec?command=ls&env=A=b&env=B"),
         refusal("GET", "/v1/vms/%ff"),
       ],
       [
@@ -82,6 +83,7 @@ suite("actions as requests", () => {
         "bad-request: there is no field until",
         'bad-request: the field force is "maybe", not boolean',
         "bad-request: the field command is missing",
+        "bad-request: the field env.1 is no NAME=value",
         "bad-request: the field name is no name: use letters, digits, '.', '_' and '-', beginning with a letter or digit",
       ],
     );

@@ -13,7 +13,7 @@ export interface Route {
   readonly summary: string;
 }
 
-type QueryField = "number" | "flag" | "list";
+type QueryField = "number" | "flag" | "text" | "list";
 
 export const routes: Readonly<Record<ActionKind, Route>> = {
   machine: { method: "GET", path: "/v1/machine", summary: "What the machine has, and what is left" },
@@ -29,7 +29,7 @@ export const routes: Readonly<Record<ActionKind, Route>> = {
   stats: { method: "GET", path: "/v1/vms/{name}/stats", summary: "Instructions, time and exits of a VM since it was started last" },
   trace: { method: "GET", path: "/v1/vms/{name}/trace", query: { since: "number" }, summary: "The last exits of a VM" },
   console: { method: "GET", path: "/v1/vms/{name}/console", summary: "The console of a VM, as a WebSocket" },
-  exec: { method: "GET", path: "/v1/vms/{name}/exec", query: { command: "list" }, summary: "A command in a VM, as a WebSocket" },
+  exec: { method: "GET", path: "/v1/vms/{name}/exec", query: { command: "list", env: "list", cwd: "text" }, summary: "A command in a VM, as a WebSocket" },
 };
 
 /** What describes all of them. */
@@ -86,6 +86,7 @@ function fromQuery(search: URLSearchParams, query: Readonly<Record<string, Query
   const parse: Readonly<Record<QueryField, (texts: string[]) => unknown>> = {
     number: ([text]) => (/^\d+$/.test(text!) ? Number(text) : text),
     flag: ([text]) => (text === "true" ? true : text === "false" ? false : text),
+    text: ([text]) => text,
     list: (texts) => texts,
   };
   return Object.fromEntries([...new Set(search.keys())].map((field) => [field, parse[query[field] ?? "list"](search.getAll(field))]));

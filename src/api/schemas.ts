@@ -13,6 +13,8 @@ const MOST_DRIVES = 8;
 const LONGEST_APPEND = 4096;
 /** execve(2) takes 128 KiB an argument; all of it must fit a request's head here. */
 const LONGEST_COMMAND = 8192;
+/** PATH_MAX of Linux, less the zero behind it. */
+const LONGEST_PATH = 4095;
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
@@ -82,6 +84,12 @@ export const fields: { readonly [Kind in ActionKind]: v.GenericSchema<unknown, F
       v.check((words) => words.join(" ").length <= LONGEST_COMMAND, `is longer than ${LONGEST_COMMAND} characters`),
       v.description("The program, by path or name, and its arguments"),
     ),
+    env: v.optional(v.pipe(
+      v.array(v.pipe(v.string(), v.regex(/^[^=\0]+=[^\0]*$/, "is no NAME=value"))),
+      v.check((words) => words.join(" ").length <= LONGEST_COMMAND, `is longer than ${LONGEST_COMMAND} characters`),
+      v.description("Variables of its environment, each as NAME=value, besides PATH, HOME and such"),
+    )),
+    cwd: v.optional(v.pipe(v.string(), v.regex(/^\/[^\0]*$/, "is no absolute path"), v.maxLength(LONGEST_PATH), v.description("The directory that it begins in, in the guest; root's home unless given"))),
   }),
 };
 

@@ -1,10 +1,11 @@
 /** `hostelry serve`, and the commands that are its clients. */
+import type { Surroundings } from "#monitor/action.ts";
 import { Option, type Command } from "commander";
 import { availableParallelism } from "node:os";
 import type { Messages } from "./messages.ts";
 import type { ClientOptions, CreateOptions, SetOptions } from "./operate.ts";
 import { parseCap, parseCount, parseCpus, parseMemory } from "./options.ts";
-import { driveOption, machineOption, techniqueOptions, withParser } from "./parsers.ts";
+import { driveOption, environmentOption, machineOption, techniqueOptions, withParser } from "./parsers.ts";
 import type { ServeOptions } from "./serve.ts";
 
 const SOCKET = "the server's socket, in the place of $HOSTELRY_SOCKET or $XDG_RUNTIME_DIR/hostelry/hostelry.sock";
@@ -65,12 +66,14 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .argument("<name>", "a VM that runs")
     .action(async (name: string, options: ClientOptions) => finish(await (await operate()).console(name, options, messages)));
 
-  client("exec", "Execute a command in a VM, by the default image's agent. Its exit status is the command's")
+  client("exec", "Execute a command in a VM, by the default image's agent. Its exit status is the command's. Options of ours stand before the VM's name")
     .argument("<name>", "a VM that runs")
     .argument("<command...>", "the command and its arguments")
+    .addOption(environmentOption())
+    .option("--cwd <directory>", "where it begins, an absolute path; root's home if absent")
     .passThroughOptions()
     // A -- may stand before the command, as elsewhere, though none is needed.
-    .action(async (name: string, [first, ...rest]: string[], options: ClientOptions) =>
+    .action(async (name: string, [first, ...rest]: string[], options: ClientOptions & Surroundings) =>
       finish(await (await operate()).exec(name, first === "--" ? rest : [first!, ...rest], options)));
 
   withJson(client("rm", "Remove VMs, and their logs"))

@@ -4,7 +4,7 @@ import { describeEnd } from "#api/describe-end.ts";
 import { HostelryError } from "#base/errors.ts";
 import { socketPath } from "#host/node/socket-path.ts";
 import { UnixTransport } from "#host/node/unix-transport.ts";
-import { exitKinds, type MachineDescription, type Technique, type TracedExit, type VmDescription, type VmStats } from "#monitor/action.ts";
+import { exitKinds, type MachineDescription, type Surroundings, type Technique, type TracedExit, type VmDescription, type VmStats } from "#monitor/action.ts";
 import type { TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,6 +15,7 @@ import { techniqueAmong } from "./parsers.ts";
 import { joinCommand, joinConsole } from "./remote-console.ts";
 import { describeSilenced } from "./silenced.ts";
 import { printJson, printTable } from "./table.ts";
+import { terminalWords } from "./terminal-words.ts";
 
 export interface ClientOptions {
   readonly socket?: string;
@@ -51,7 +52,9 @@ export async function create(name: string, image: string | undefined, options: C
   const from = kernel === undefined ? { image: image ?? DEFAULT_IMAGE } : { kernel: resolve(kernel) };
   if (from.image !== undefined) await imageCommands.ensure(from.image, mirror === undefined ? {} : { mirror }, { progress: messages });
   const drives = drive.map(({ path, readOnly }) => ({ path: resolve(path), readOnly }));
-  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append, memory, cpus, drives, shares, cap, ...techniqueAmong(options), start });
+  // Whoever joins its console first sits here, as a rule.
+  const words = [append ?? "", ...(kernel === undefined && process.stdout.isTTY ? terminalWords() : [])].join(" ").trim();
+  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append: words, memory, cpus, drives, shares, cap, ...techniqueAmong(options), start });
   tell(vm, `${name} is ${start === true ? "created, and runs" : `created: "hostelry start ${name}" boots it`}`, options, messages);
 }
 
@@ -147,8 +150,8 @@ export async function console(name: string, options: ClientOptions, messages: Me
 }
 
 /** Returns the command's exit status. */
-export async function exec(name: string, command: readonly string[], options: ClientOptions): Promise<number> {
-  return joinCommand(await connect(options).converse({ kind: "exec", name, command }));
+export async function exec(name: string, command: readonly string[], { env, cwd, ...options }: ClientOptions & Surroundings): Promise<number> {
+  return joinCommand(await connect(options).converse({ kind: "exec", name, command, env, cwd }));
 }
 
 function describeTechnique({ cpu, mmu, shadow }: Technique): string {

@@ -31,6 +31,12 @@ export function parseDrive(text: string): Drive {
   return { path, readOnly: mode === "ro" };
 }
 
+/** `NAME=value` for an environment. */
+export function parseVariable(text: string): string {
+  if (/^[^=]+=/.test(text)) return text;
+  throw new HostelryError("bad-variable", `--env ${JSON.stringify(text)} is no variable: say --env NAME=value`);
+}
+
 /** Bytes in a line of a signature. */
 export function parseGranularity(text: string): number {
   const bytes = Number(text);

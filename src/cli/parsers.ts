@@ -3,7 +3,7 @@ import { HostelryError } from "#base/errors.ts";
 import { machineKinds, tlbKinds } from "#machine/model.ts";
 import { techniqueChoices, type Technique, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { InvalidArgumentError, Option } from "commander";
-import { parseDrive, parseTechnique, type Drive } from "./options.ts";
+import { parseDrive, parseVariable, parseTechnique, type Drive } from "./options.ts";
 
 /** A parser's HostelryError as the commander's own, so that it ends as any bad argument does. */
 export function withParser<T>(option: Option, parse: (text: string) => T): Option {
@@ -15,6 +15,12 @@ export function driveOption(): Option {
   return new Option("--drive <file[,ro]>", "a disk, also for reading only; can be given again")
     .argParser((text, before: Drive[] | undefined) => [...(before ?? []), parsing(parseDrive, text)])
     .default([], "none");
+}
+
+/** `--env`, which can be given again. */
+export function environmentOption(): Option {
+  return new Option("--env <name=value>", "a variable for its environment; can be given again")
+    .argParser((text, before: string[] | undefined) => [...(before ?? []), parsing(parseVariable, text)]);
 }
 
 /** `--machine`: of what belongs to whoever makes a machine. */

@@ -18,6 +18,7 @@ import type { Drive } from "./options.ts";
 import { techniqueAmong } from "./parsers.ts";
 import { describeSilenced } from "./silenced.ts";
 import { formatSignature } from "./signature.ts";
+import { terminalWords } from "./terminal-words.ts";
 
 export interface RunOptions extends TechniqueOptions {
   readonly bare?: boolean;
@@ -56,7 +57,7 @@ export async function run(imageName: string | undefined, options: RunOptions, me
   }
   const choice = await choose(imageName, options, messages);
   const interactive = process.stdin.isTTY === true;
-  const append = [choice.append, ...sessionWords(choice.image, interactive)].filter((word) => word !== "").join(" ");
+  const append = [choice.append, ...(interactive ? terminalWords() : choice.image ? ["hostelry.pipe=1"] : [])].filter((word) => word !== "").join(" ");
   const mode: ConsoleMode = interactive ? "terminal" : /(^| )hostelry\.pipe=1( |$)/.test(append) ? "shell-pipe" : "raw-pipe";
   const technique = techniqueAmong(options);
   if (isBare(options)) refuseForBare(options.cpus, technique);
@@ -117,15 +118,6 @@ function withoutFirmware(imageName: string | undefined, { kernel, initrd, append
     throw new HostelryError("no-firmware", "--bios none starts a kernel in M-mode, alone: name it with --kernel, and no image or initrd");
   }
   return { title: kernel, files: { firmware: kernel }, append: append ?? DEFAULT_APPEND, image: false };
-}
-
-/** What the default image's session script wants to know (src/images/rootfs/etc/hostelry/session). */
-function sessionWords(image: boolean, interactive: boolean): string[] {
-  if (!interactive) return image ? ["hostelry.pipe=1"] : [];
-  const { columns, rows } = process.stdout;
-  const size = process.stdout.isTTY && columns > 0 && rows > 0 ? [`hostelry.rows=${rows}`, `hostelry.cols=${columns}`] : [];
-  const term = process.env["TERM"];
-  return [...size, ...(term !== undefined && /^[\w.+-]+$/.test(term) ? [`hostelry.term=${term}`] : [])];
 }
 
 async function runMachine(start: Start, config: RunConfig, mode: ConsoleMode, title: string, options: RunOptions, messages: Messages): Promise<number> {

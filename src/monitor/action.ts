@@ -35,7 +35,7 @@ export type Action =
   /** A stream: what the guest's console shows, after what it has shown lately; and keys for it. */
   | ({ readonly kind: "console" } & Named)
   /** A stream: a command that the guest's agent executes. The program's path or name, then its arguments. */
-  | ({ readonly kind: "exec"; readonly command: readonly string[] } & Named);
+  | ({ readonly kind: "exec"; readonly command: readonly string[] } & Named & Surroundings);
 
 export type ActionKind = Action["kind"];
 /** Those whose result is a conversation. */
@@ -63,6 +63,14 @@ export interface Results {
 
 export interface Named {
   readonly name: string;
+}
+
+/** Of a command. */
+export interface Surroundings {
+  /** Each as `NAME=value`: added to the agent's environment, or in the place of what is there. */
+  readonly env?: readonly string[] | undefined;
+  /** The directory that it begins in; root's home unless given. */
+  readonly cwd?: string | undefined;
 }
 
 /** What can be changed while it runs. */

@@ -1,10 +1,11 @@
 /** A guest's agent, as the server uses it, and a command that it executes joined to a client's stream. */
 import type { Channel, StreamPort } from "#api/stream.ts";
 import { HostelryError } from "#base/errors.ts";
+import type { ActionOf } from "#monitor/action.ts";
 
 export interface Agent {
   /** Starts a program, by path or name. Throws HostelryError if the agent doesn't answer, or the guest can't start it. */
-  exec(command: readonly string[]): Promise<AgentProcess>;
+  exec(command: readonly string[], surroundings: { readonly env: Readonly<Record<string, string>>; readonly cwd?: string }): Promise<AgentProcess>;
 }
 
 export interface AgentProcess {
@@ -21,8 +22,8 @@ const SIGKILL = 9;
 const BY_SIGNAL = 128;
 
 /** Until the command has exited, or the client has gone: then the command is killed. */
-export async function converseWithProcess(agent: Agent, command: readonly string[], port: StreamPort): Promise<void> {
-  const process = await agent.exec(command);
+export async function converseWithProcess(agent: Agent, { command, env = [], cwd }: ActionOf<"exec">, port: StreamPort): Promise<void> {
+  const process = await agent.exec(command, { env: Object.fromEntries(env.map(variable)), ...(cwd === undefined ? {} : { cwd }) });
   // The client has gone: since the command has exited, and then this is nothing, or too early.
   void port.closed.then(() => process.kill(SIGKILL));
   void feed(process, port);
@@ -30,6 +31,12 @@ export async function converseWithProcess(agent: Agent, command: readonly string
   const status = await process.status;
   await port.send({ kind: "exited", status: status.kind === "exited" ? status.code : BY_SIGNAL + status.signal });
   port.close();
+}
+
+/** `NAME=value`. */
+function variable(text: string): readonly [string, string] {
+  const end = text.indexOf("=");
+  return [text.slice(0, end), text.slice(end + 1)];
 }
 
 async function forward(bytes: AsyncIterable<Uint8Array>, channel: Channel, port: StreamPort): Promise<void> {

@@ -12,8 +12,8 @@ import type { Operations } from "./operations.ts";
 
 const LARGEST_BODY = 1 << 20;
 const LARGEST_MESSAGE = 1 << 20;
-/** A command for `exec` stands in the head, each of its characters as three at most. */
-const LARGEST_HEAD = 64 * 1024;
+/** A command for `exec` stands in the head, with its environment; each of their characters as nine at most, `%E2%82%AC` for one. */
+const LARGEST_HEAD = 256 * 1024;
 
 export interface HttpServer {
   readonly server: Server;

@@ -1,11 +1,11 @@
 /** One VM of the server's: what it was created as, what it does, its console and its log. */
 import { describeEnd } from "#api/describe-end.ts";
-import type { StreamPort } from "#api/stream.ts";
+import type { StreamMessage, StreamPort } from "#api/stream.ts";
 import { HostelryError } from "#base/errors.ts";
 import type { VmResult } from "#host/node/harts.ts";
 import { AgentChannel } from "#host/node/agent-channel.ts";
 import {
-  definitionDefaults, type Changes, type Settings, type Trace, type VmDefinition, type VmDescription, type VmEnd, type VmState, type VmStats,
+  definitionDefaults, type ActionOf, type Changes, type Settings, type Trace, type VmDefinition, type VmDescription, type VmEnd, type VmState, type VmStats,
 } from "#monitor/action.ts";
 import { techniqueOf } from "#monitor/cpu/technique.ts";
 import { footprint } from "#monitor/memory/footprint.ts";
@@ -26,7 +26,7 @@ export interface ManagedVmOptions {
   readonly bug: (error: unknown) => void;
 }
 
-/** What a terminal has of old; whoever attaches tells its own size. */
+/** What a terminal has of old, until somebody tells of another. */
 const TERMINAL = { columns: 80, rows: 24 };
 
 export class ManagedVm {
@@ -41,6 +41,8 @@ export class ManagedVm {
   #state: VmState = "created";
   #started: string | null = null;
   #end: VmEnd | null = null;
+  /** The last that somebody told of. */
+  #terminal = TERMINAL;
   /** On the machine. */
   #vm: VmPort | undefined;
   /** What it did, since it has ended. */
@@ -168,16 +170,21 @@ export class ManagedVm {
       void port.closed.then(() => this.#console.detach(port));
       for await (const message of port.messages) {
         if (message.kind === "bytes" && message.channel === "input") await vm.write(message.bytes);
-        else if (message.kind === "resize") vm.resize(message.columns, message.rows);
+        else if (message.kind === "resize") this.#resize(vm, message);
       }
     };
   }
 
   /** What it takes to join a client to a command within. */
-  exec(command: readonly string[]): (port: StreamPort) => Promise<void> {
+  exec(action: ActionOf<"exec">): (port: StreamPort) => Promise<void> {
     const { agent } = this.#resident;
     if (agent === undefined) throw new HostelryError("no-agent", `the guest of ${this.name} has no agent that executes commands: the default image brings one`);
-    return (port) => converseWithProcess(agent, command, port);
+    return (port) => converseWithProcess(agent, action, port);
+  }
+
+  #resize(vm: VmPort, { columns, rows }: StreamMessage & { readonly kind: "resize" }): void {
+    this.#terminal = { columns, rows };
+    vm.resize(columns, rows);
   }
 
   get #resident(): VmPort {
@@ -191,7 +198,7 @@ export class ManagedVm {
     const { shares, cap, ...technique } = this.#settings;
     const started = Promise.withResolvers<void>();
     log.line("starts");
-    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: TERMINAL, allotment: { shares, cap }, technique }, files, {
+    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: this.#terminal, allotment: { shares, cap }, technique }, files, {
       started: () => {
         this.#state = "running";
         this.#end = null;

@@ -173,7 +173,7 @@ suite("operating VMs", () => {
 
 suite("consoles", () => {
   test("all see the output, and who comes later what was before; keys come from all", async () => {
-    const { machine, operations, create } = serving();
+    const { machine, operations, act, create } = serving();
     await create("a", { start: true });
     const vm = machine.last;
     const join = (): TestPort => {
@@ -199,6 +199,8 @@ suite("consoles", () => {
     assert.equal(second.heard.output, "one two!");
     assert.deepEqual(second.notes, [{ kind: "rebooted" }, { kind: "ended", end: { kind: "poweroff" } }]);
     assert.equal(first.heard.output, "one two");
+    await act({ kind: "start", name: "a" });
+    assert.deepEqual(machine.last.config.terminal, { columns: 100, rows: 30 });
   });
 });
 

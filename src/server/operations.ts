@@ -61,7 +61,7 @@ export class Operations {
   /** What it takes to have this conversation, until it is over. Throws HostelryError if it can't begin. */
   converse(action: ActionOf<StreamKind>): (port: StreamPort) => Promise<void> {
     const vm = this.#vm(action.name);
-    return action.kind === "console" ? vm.console() : vm.exec(action.command);
+    return action.kind === "console" ? vm.console() : vm.exec(action);
   }
 
   /** Switches all off. */

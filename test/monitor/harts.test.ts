@@ -5,6 +5,8 @@ import { suite, test } from "node:test";
 import { readShared } from "#host/node/boot-files.ts";
 import { Harts } from "#host/node/harts.ts";
 import { techniqueOf } from "#monitor/cpu/technique.ts";
+import { address } from "#platform/memory-map.ts";
+import { assemble } from "#riscv/assemble.ts";
 import { defaultImage } from "../kit/hostelry.ts";
 import { allTechniques } from "../kit/techniques.ts";
 import { WatchedConsole } from "../kit/watched-console.ts";
@@ -14,11 +16,12 @@ const found = await defaultImage();
 
 const PATIENCE = 60_000;
 
+const config = { cpus: 1, memory: 128 * MIB, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 } } as const;
+
 /** Of `seq count`. */
 const checksum = (count: number): string => createHash("md5").update(Array.from({ length: count }, (_, n) => `${n + 1}\n`).join("")).digest("hex");
 
 suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
-  const config = { cpus: 1, memory: 128 * MIB, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 } } as const;
   const open = async () => {
     const { image } = found as Exclude<typeof found, { skip: string }>;
     return readShared({ kernel: image.kernelPath, initrd: image.initrdPath, append: image.manifest.append });
@@ -103,6 +106,45 @@ suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
       assert.equal("code" in end ? end.code : end.kind, "no-frames");
       first.type("echo still $((40 + 2))\n");
       await first.until(/still 42/, PATIENCE);
+    } finally {
+      await harts.close();
+    }
+  });
+});
+
+suite("a VM that reboots", () => {
+  /** Says "hi", and reboots at a key. */
+  const rebooter = assemble(`
+    li   s0, ${address.uart}
+    li   t1, 0x68
+    sb   t1, 0(s0)
+    li   t1, 0x69
+    sb   t1, 0(s0)
+    next: lbu t1, 5(s0)
+    andi t1, t1, 1
+    beqz t1, next
+    li   t0, ${address.test}
+    li   t1, 0x7777
+    sw   t1, 0(t0)
+    stay: j stay`, { base: address.memory });
+
+  test("and can't boot any more ends with a reason, and its hart goes on", async () => {
+    const harts = new Harts({ harts: 1, memory: 16 * MIB });
+    const kernel = { format: "raw" as const, bytes: rebooter };
+    const small = { ...config, memory: 6 * MIB };
+    try {
+      const files = { kernel, append: "" };
+      const guest = new WatchedConsole(harts.create({ ...small, name: "rebooter" }, files));
+      await guest.until(/hi/, PATIENCE);
+      guest.type("x");
+      await guest.until(/hihi/, PATIENCE);
+      files.kernel = { format: "raw", bytes: new Uint8Array(8 * MIB) };
+      guest.type("x");
+      const { end } = await guest.vm.result;
+      assert.deepEqual([end.kind, "code" in end && end.code], ["failed", "does-not-fit"]);
+      assert.equal(harts.frames.free, harts.frames.total);
+      const next = new WatchedConsole(harts.create({ ...small, name: "next" }, { kernel, append: "" }));
+      await next.until(/hi/, PATIENCE);
     } finally {
       await harts.close();
     }

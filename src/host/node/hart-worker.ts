@@ -81,7 +81,7 @@ function obey(command: HartCommand): void {
     case "yield":
       return release(resident);
     case "boot":
-      return boot(resident, command.files, "rebooted");
+      return reboot(resident, command.files);
     case "pause":
       if (!resident.running) return;
       outside.pause();
@@ -199,6 +199,16 @@ function boot(resident: Resident, files: BootFiles, done: "started" | "rebooted"
   resume(resident);
   garbage.collect(GARBAGE_AT_BOOT, "work");
   report({ kind: done, id: resident.vm.id });
+}
+
+/** What it can't have any more ends it as anything later would. */
+function reboot(resident: Resident, files: BootFiles): void {
+  try {
+    boot(resident, files, "rebooted");
+  } catch (error) {
+    if (!(error instanceof HostelryError)) throw error;
+    ended(resident.vm, { kind: "failed", code: error.code, message: error.message });
+  }
 }
 
 function ended(vm: VirtualMachine, end: VmEnd): void {

@@ -78,6 +78,8 @@ export class HartState {
 export interface HartExports {
   run(state: number): number;
   raise(state: number, pc: bigint, cause: bigint, value: bigint): void;
+  /** A trap into VS-mode, whatever is delegated. */
+  raiseInVirtual(state: number, pc: bigint, cause: bigint, value: bigint): void;
   /** V becomes 1, or 0 again: the supervisor's registers are exchanged. Privilege and bank are the caller's to set. */
   enterGuest(state: number): void;
   leaveGuest(state: number): void;

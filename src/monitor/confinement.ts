@@ -2,14 +2,14 @@
  * How a guest's state stands on the machine's hart, so that it gets nowhere beyond its VM. A virtual hart's state has one form that belongs to
  * no technique (V = 1, its supervisor registers in their own places): in that it is saved, moved and handed from one technique to another.
  */
-import { cause, privilege, rewriting, sstatusMask, status, userStatusMask, virtualBit, virtualInterrupts } from "#machine/csr-bits.ts";
+import { cause, hypervisorStatus, privilege, rewriting, sstatusMask, status, userStatusMask, virtualBit, virtualInterrupts } from "#machine/csr-bits.ts";
 import { COUNTERS, ENVIRONMENT, openMemory } from "#machine/core-state.ts";
 import type { HartState } from "#machine/hart.ts";
 import type { FieldName } from "#machine/layout.ts";
 
 export interface Confinement {
   /** The hart's routine for a trap into the guest's kernel. */
-  readonly raise: "raise" | "raiseInGuest";
+  readonly raise: "raiseInVirtual" | "raiseInGuest";
   /** From the common form to that which the hart executes. */
   enter(state: HartState): void;
   /** And back. */
@@ -41,6 +41,7 @@ function confine(state: HartState, hgatp: bigint): void {
   state.set("menvcfg", ENVIRONMENT);
   state.set("henvcfg", ENVIRONMENT);
   state.set("hgatp", hgatp);
+  state.set("hstatus", 0n);
   // Of these lines and enables there are only the guest's.
   state.set("mie", state.get("mie") & BigInt(virtualInterrupts));
   state.set("mip", state.get("mip") & BigInt(virtualInterrupts));
@@ -52,7 +53,7 @@ function confine(state: HartState, hgatp: bigint): void {
 
 /** In VS-mode and VU-mode, over the G-stage tables that `hgatp` names. */
 export class HardwareConfinement implements Confinement {
-  readonly raise = "raise";
+  readonly raise = "raiseInVirtual";
   readonly #hgatp: bigint;
 
   constructor(hgatp: bigint) {
@@ -64,6 +65,39 @@ export class HardwareConfinement implements Confinement {
   }
 
   leave(): void {}
+}
+
+const VTVM = 1n << BigInt(hypervisorStatus.vtvm);
+const PAGE_FAULTS = bit(cause.instructionPage, cause.loadPage, cause.storePage);
+/** hgatp without a mode and a root: guest-physical addresses are the machine's. */
+const VMID = 0x3fffn << 44n;
+
+/** In VS-mode and VU-mode without a second stage, as early VT-x had none: satp names shadow tables, and the guest's own stands in vsatp's parked field. */
+export class ShadowedHardwareConfinement implements Confinement {
+  readonly raise = "raiseInVirtual";
+  readonly #hgatp: bigint;
+  readonly #nowhere: () => bigint;
+
+  /** Of hgatp only the VMID counts. `nowhere` is what satp is to hold until the guest's address space is there. */
+  constructor(hgatp: bigint, nowhere: () => bigint) {
+    this.#hgatp = hgatp & VMID;
+    this.#nowhere = nowhere;
+  }
+
+  enter(state: HartState): void {
+    confine(state, this.#hgatp);
+    state.set("hedeleg", OWN_EXCEPTIONS & ~PAGE_FAULTS);
+    state.set("hstatus", VTVM);
+    state.set("parkedSatp", state.get("satp"));
+    const nowhere = this.#nowhere();
+    for (const view of [0, 1, 2]) state.set("views", nowhere, view);
+    state.set("satp", nowhere);
+  }
+
+  leave(state: HartState): void {
+    state.set("satp", state.get("parkedSatp"));
+    state.set("parkedSatp", 0n);
+  }
 }
 
 /** The registers that stand elsewhere in a deprivileged guest, and where. */

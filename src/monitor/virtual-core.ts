@@ -2,7 +2,7 @@
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 import { beginKernel, clear, COUNTERS, deadlineOf } from "#machine/core-state.ts";
 import type { Core } from "#machine/core.ts";
-import { interrupt, privilege, virtualInterrupts } from "#machine/csr-bits.ts";
+import { interrupt, privilege, virtualBit, virtualInterrupts } from "#machine/csr-bits.ts";
 import { HartState } from "#machine/hart.ts";
 import { architecturalFields, architecturalSize, layout } from "#machine/layout.ts";
 import type { Processor } from "#machine/processor.ts";
@@ -195,7 +195,11 @@ export class VirtualCore implements Core, Saveable {
 
   /** its views are others. */
   selectView(): void {
-    this.#processor.hart.exports.selectView(this.#processor.map.hart);
+    const { hart, map } = this.#processor;
+    if (this.state.number("privilege") & virtualBit) {
+      this.state.set("satp", this.state.get("views"));
+      hart.exports.selectBank(map.hart);
+    } else hart.exports.selectView(map.hart);
   }
 
   /** Runs `body` with a budget of one instruction. */

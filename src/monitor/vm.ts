@@ -9,6 +9,7 @@ import { silenced, type Silenced } from "#machine/silences.ts";
 import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
 import { BinaryTranslation } from "./cpu/binary-translation.ts";
+import { HardwareOnShadow } from "./cpu/hardware-on-shadow.ts";
 import { HardwareTechnique } from "./cpu/hardware.ts";
 import { techniqueOf, type CpuTechnique, type CpuTechniqueName, type Technique } from "./cpu/technique.ts";
 import { TrapAndEmulate } from "./cpu/trap-and-emulate.ts";
@@ -49,7 +50,7 @@ export interface SavedVm {
 export type VmEnd = MachineEnd | { readonly kind: "failed"; readonly code: string; readonly message: string };
 
 const techniques: Readonly<Record<CpuTechniqueName, (vm: VirtualMachine, technique: Technique) => CpuTechnique>> = {
-  hardware: (vm) => new HardwareTechnique(vm),
+  hardware: (vm, technique) => (technique.mmu === "shadow" ? new HardwareOnShadow(vm, technique) : new HardwareTechnique(vm)),
   "trap-and-emulate": (vm, technique) => new TrapAndEmulate(vm, technique),
   "binary-translation": (vm, technique) => new BinaryTranslation(vm, technique),
 };

@@ -85,6 +85,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     fetch: decoder.fetch,
     decode: decoder.decode,
     raise: traps.raise,
+    raiseInVirtual: traps.raiseInVirtual,
     enterGuest: traps.enterGuest,
     leaveGuest: traps.leaveGuest,
     ...deprivileged,

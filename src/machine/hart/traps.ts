@@ -18,6 +18,8 @@ export interface Traps extends Pick<Virtualization, "enterGuest" | "leaveGuest">
   /** (state): returns from a trap; the next pc is in the state. Sets `fault` where the instruction is illegal. */
   readonly sret: FunctionReference;
   readonly mret: FunctionReference;
+  /** (state, pc, cause, tval): a trap into VS-mode, whatever is delegated. */
+  readonly raiseInVirtual: FunctionReference;
 }
 
 const interruptBit = 1n << 63n;
@@ -101,6 +103,13 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
       },
     );
     f.call(banks.selectBank, [state.base]);
+  });
+
+  const raiseInVirtual = module.function("raiseInVirtual", ["i32", "i64", "i64", "i64"], [], (f) => {
+    const state = new State(f);
+    const [pc, reason, value] = [f.parameter(1), f.parameter(2), f.parameter(3)];
+    const number = f.let(i32.and(i32.wrap(reason), 63));
+    enterGuestTrap(state, pc, reason, value, number, f.let(i64.ltS(reason, 0)), state.get("privilege"));
   });
 
   const takeInterrupt = module.function("takeInterrupt", ["i32", "i64"], ["i32"], (f) => {
@@ -215,5 +224,5 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     state.set("attention", 1);
   });
 
-  return { ...virtualization, raise, takeInterrupt, sret, mret };
+  return { ...virtualization, raise, raiseInVirtual, takeInterrupt, sret, mret };
 }

@@ -7,12 +7,10 @@ import { cause, interrupt, virtualInterrupts, type rewriting } from "#machine/cs
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { UserModeConfinement } from "../confinement.ts";
-import { emulateDeviceAccess } from "../io/emulated.ts";
-import type { Access } from "../memory/guest-walk.ts";
-import { Shadow, type ShadowStatistics } from "../memory/shadow.ts";
+import type { Shadow, ShadowStatistics } from "../memory/shadow.ts";
 import type { VirtualMachine } from "../vm.ts";
 import { needsFloat, privileged, type Privileged } from "./privileged.ts";
-import { storeToTable } from "./table-write.ts";
+import { SATP, ShadowPaging } from "./shadow-paging.ts";
 import type { CpuTechnique, Technique } from "./technique.ts";
 
 export interface DeprivilegedOptions {
@@ -23,35 +21,23 @@ export interface DeprivilegedOptions {
 
 const GO_ON = 0;
 const INTERRUPT = 2 ** 31;
-const SATP = 0x180;
-/** Bare, Sv39, Sv48, Sv57. */
-const SATP_MODES: ReadonlySet<number> = new Set([0, 8, 9, 10]);
 const INSTRUCTION_LENGTH = 4;
-
-const accesses: Readonly<Record<number, Access>> = {
-  [cause.instructionPage]: "fetch",
-  [cause.loadPage]: "load",
-  [cause.storePage]: "store",
-};
-const accessFaults: Readonly<Record<Access, number>> = { fetch: cause.instructionAccess, load: cause.loadAccess, store: cause.storeAccess };
 
 export class Deprivileged implements CpuTechnique {
   readonly confinement: UserModeConfinement;
-  readonly shadow: Shadow;
+  readonly #paging: ShadowPaging;
   readonly #vm: VirtualMachine;
   readonly #technique: Technique;
 
   constructor(vm: VirtualMachine, { technique, rewrites }: DeprivilegedOptions) {
     this.#vm = vm;
     this.#technique = technique;
-    this.shadow = new Shadow({
-      memory: vm.memory,
-      policy: technique.shadow,
-      harts: () => vm.cores.map(({ state }) => state),
-      selectView: () => vm.core.selectView(),
-      flush: (what) => vm.core.flushGuest(what),
-    });
+    this.#paging = new ShadowPaging(vm, { policy: technique.shadow, isVirtual: false, exit: () => this.exit() });
     this.confinement = new UserModeConfinement(vm.memory.tables.hgatp(vm.id), rewrites, () => this.shadow.nowhere);
+  }
+
+  get shadow(): Shadow {
+    return this.#paging.shadow;
   }
 
   get #state(): HartState {
@@ -81,7 +67,7 @@ export class Deprivileged implements CpuTechnique {
       case cause.instructionPage:
       case cause.loadPage:
       case cause.storePage:
-        return this.#pageFault(accesses[why]!);
+        return this.#paging.pageFault(why);
       default:
         return this.#reflect("guest-trap", why);
     }
@@ -101,7 +87,7 @@ export class Deprivileged implements CpuTechnique {
     return GO_ON;
   }
 
-  #reflect(kind: "guest-trap" | "true-fault" | "access-fault", why: number): number {
+  #reflect(kind: "guest-trap", why: number): number {
     this.#vm.record(kind, why);
     return this.#vm.core.raise(why, this.#state.get("exitTval")) ? GO_ON : ExitReason.exit;
   }
@@ -121,19 +107,15 @@ export class Deprivileged implements CpuTechnique {
         return GO_ON;
       case "wait":
         return core.interruptPending() || this.#timerPending() ? GO_ON : ExitReason.wait;
-      case "fence": {
-        const { address, asid } = instruction;
-        const virtual = address === 0 ? undefined : this.#state.get("x", address);
-        this.shadow.fence(virtual, asid === 0 ? undefined : this.#state.low("x", asid) & 0xffff);
-        return GO_ON;
-      }
+      case "fence":
+        return this.#paging.fence(instruction);
       case "nothing":
         return GO_ON;
     }
   }
 
   #accessCsr(access: Privileged & { readonly kind: "csr" }): number {
-    const done = access.csr === SATP ? this.#accessSatp(access) : this.#vm.core.accessCsr(access);
+    const done = access.csr === SATP ? this.#paging.accessSatp(access) : this.#vm.core.accessCsr(access);
     if (done) return GO_ON;
     this.#vm.core.retire(-INSTRUCTION_LENGTH, -1);
     return this.#illegal(this.#state.number("exitInstruction"));
@@ -146,42 +128,7 @@ export class Deprivileged implements CpuTechnique {
     throw new HostelryError("illegal-instruction", `the guest's kernel executed the illegal instruction ${bits} at ${pc}, where the VM is to stop (on-illegal stop)`);
   }
 
-  /** A mode that there isn't leaves it as it was. */
-  #accessSatp({ operation, operand, writes, rd }: Privileged & { readonly kind: "csr" }): boolean {
-    const state = this.#state;
-    const old = state.get("parkedSatp");
-    if (writes) {
-      const value = operand & 32 ? BigInt(operand & 31) : state.get("x", operand);
-      const satp = operation === 1 ? value : operation === 2 ? old | value : old & ~value;
-      if (SATP_MODES.has(Number(satp >> 60n))) {
-        state.set("parkedSatp", satp);
-        this.shadow.switched(state);
-      }
-    }
-    if (rd !== 0) state.set("x", old, rd);
-    return true;
-  }
-
   #timerPending(): boolean {
     return (this.#state.number("lines") & this.#state.number("mie") & virtualInterrupts) !== 0;
-  }
-
-  #pageFault(access: Access): number {
-    const state = this.#state;
-    const [low, high] = [state.low("exitTval", 0), state.high("exitTval")];
-    const fault = this.shadow.fault(state, low, high, access);
-    switch (fault.kind) {
-      case "hidden":
-        this.#vm.record("hidden-fault", low);
-        return GO_ON;
-      case "true":
-        return this.#reflect("true-fault", fault.fault === "page-fault" ? state.number("exitCause") : accessFaults[access]);
-      case "no-memory":
-        if (access !== "fetch" && emulateDeviceAccess(this.#vm, fault.physical, state.number("exitInstruction"))) return GO_ON;
-        return this.#reflect("access-fault", accessFaults[access]);
-      case "table-write":
-        this.#vm.record("table-write", fault.physical);
-        return storeToTable(this.#vm, this.shadow, fault.physical, () => this.exit());
-    }
   }
 }

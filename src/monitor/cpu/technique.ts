@@ -40,7 +40,7 @@ interface Rule {
 }
 
 const rules: Readonly<Record<CpuTechniqueName, Rule>> = {
-  hardware: { mmus: ["nested"], seesIllegal: false },
+  hardware: { mmus: ["nested", "shadow"], seesIllegal: false },
   "trap-and-emulate": { mmus: ["shadow"], seesIllegal: true },
   "binary-translation": { mmus: ["shadow"], seesIllegal: true },
 };

@@ -14,6 +14,9 @@ export type Access = "fetch" | "load" | "store";
 /** Who accesses: a guest's programs, its kernel, or its kernel with SUM. The index of `views` in a hart's state. */
 export const views = { user: 0, kernel: 1, kernelWithSum: 2 } as const;
 export type View = (typeof views)[keyof typeof views];
+/** What a shadow table shows: one of these, or all, where the hart tells a guest's kernel from its programs. */
+export const everything = 3;
+export type ShadowView = View | typeof everything;
 
 /** An address space: satp without the ASID. `levels` is 0 while translation is off. */
 export interface AddressSpaceRoot {
@@ -106,8 +109,8 @@ function allows(flags: number, access: Access, view: View, mxr: boolean): boolea
 }
 
 /** Whether a view has pages with these flags at all. */
-export function isSeen(flags: number, view: View): boolean {
-  if (view === views.kernelWithSum) return true;
+export function isSeen(flags: number, view: ShadowView): boolean {
+  if (view === views.kernelWithSum || view === everything) return true;
   return (flags & pte.user) !== 0 === (view === views.user);
 }
 

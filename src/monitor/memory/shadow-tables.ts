@@ -7,7 +7,7 @@
 import { assert } from "#base/assert.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import { pte, span, type View } from "./guest-walk.ts";
+import { pte, span, type ShadowView } from "./guest-walk.ts";
 import { ReverseMap } from "./reverse-map.ts";
 
 /** Entries of a table. */
@@ -20,7 +20,7 @@ const NO_FLAGS = -1;
 export interface TableSource {
   readonly page: number;
   readonly level: number;
-  readonly view: View;
+  readonly view: ShadowView;
   /** Low byte of the large page's entry. */
   readonly flags?: number;
 }
@@ -111,7 +111,7 @@ export class ShadowTables {
   map(table: ShadowTable, index: number, page: number, frame: number, flags: number): void {
     assert(table.pages !== undefined, "pages are mapped in the last level", { level: table.level });
     if (this.entry(table, index) !== 0) this.drop(table, index);
-    this.#set(table, index, frame, flags | pte.valid | pte.user | pte.accessed | pte.dirty);
+    this.#set(table, index, frame, flags | pte.valid | pte.accessed | pte.dirty);
     table.pages[index] = page;
     this.#mappings.add(page, table.frame * ENTRIES + index);
   }

@@ -5,9 +5,10 @@
  *
  * A guest's kernel and programs are both in U-mode, so each address space has a shadow for each view: see house rules in hart/deprivileged.ts.
  */
+import { privilege, virtualBit } from "#machine/csr-bits.ts";
 import type { HartState } from "#machine/hart.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import { GuestWalk, isSeen, pte, rootOf, span, views, type Access, type AddressSpaceRoot, type View } from "./guest-walk.ts";
+import { everything, GuestWalk, isSeen, pte, rootOf, span, views, type Access, type AddressSpaceRoot, type ShadowView, type View } from "./guest-walk.ts";
 import type { ShadowPolicy } from "../cpu/technique.ts";
 import { shadowBound } from "./footprint.ts";
 import { ShadowTables, type ShadowTable } from "./shadow-tables.ts";
@@ -48,13 +49,14 @@ export interface ShadowOptions {
   /** The hart that executes it has other views. */
   readonly selectView: () => void;
   readonly policy: ShadowPolicy;
+  /** Whether the guest is in VS-mode and VU-mode, and the hart tells them apart: then one view shows all. */
+  readonly isVirtual: boolean;
   /** The hart forgets a virtual page of all the guest's address spaces; or all pages of one, or of all. */
   readonly flush: (what: { readonly virtual?: bigint; readonly asid?: number }) => void;
 }
 
 /** Tables that are filled where a translation is off: physical addresses of a guest's memory have no more bits. */
 const BARE_LEVELS = 3;
-const ALL_VIEWS = Object.values(views);
 const LAST_ASID = 0xffff;
 /** Neighbours that are looked at when a page is mapped. */
 const AHEAD = 16;
@@ -72,6 +74,8 @@ export class Shadow {
   readonly #selectView: () => void;
   readonly #walk: GuestWalk;
   readonly #policy: ShadowPolicy;
+  /** Of each address space there is a root for each of these. */
+  readonly #views: readonly ShadowView[];
   readonly #flush: ShadowOptions["flush"];
   readonly #spaces = new Map<number, AddressSpace>();
   /** Writes to each traced page since it was last walked. */
@@ -85,11 +89,12 @@ export class Shadow {
   #evictions = 0;
 
   /** Throws HostelryError `no-frames`. */
-  constructor({ memory, harts, selectView, policy, flush }: ShadowOptions) {
+  constructor({ memory, harts, selectView, policy, isVirtual, flush }: ShadowOptions) {
     this.#memory = memory;
     this.#harts = harts;
     this.#selectView = selectView;
     this.#policy = policy;
+    this.#views = isVirtual ? [everything] : Object.values(views);
     this.#flush = flush;
     this.#walk = new GuestWalk(memory);
     this.tables = new ShadowTables({
@@ -118,7 +123,7 @@ export class Shadow {
     const [low, high] = [state.low("parkedSatp", 0), state.high("parkedSatp")];
     const space = this.#space(rootOf(low, high));
     space.guestAsid = (high >>> 12) & 0xffff;
-    ALL_VIEWS.forEach((view) => state.set("views", this.#viewOf(space, view), view));
+    this.#setViews(state, (index) => this.#satpOf(space, index));
     this.#selectView();
   }
 
@@ -225,7 +230,7 @@ export class Shadow {
         this.#nextAsid = 1;
       }
       const level = (root.levels || BARE_LEVELS) - 1;
-      const roots = ALL_VIEWS.map((view) => {
+      const roots = this.#views.map((view) => {
         const table = this.tables.table(root.levels === 0 ? { page: 0, level, view, flags: BARE_FLAGS } : { page: root.page, level, view });
         this.tables.hold(table);
         return table;
@@ -239,17 +244,21 @@ export class Shadow {
 
   /** Whether a hart has the views of this address space. */
   #isIn(state: HartState, space: AddressSpace | undefined): boolean {
-    return space !== undefined && state.get("views", views.user) === this.#viewOf(space, views.user);
+    return space !== undefined && state.get("views") === this.#satpOf(space, 0);
   }
 
   /** Maps what the last walk has found, and what is near it. */
-  #fill(space: AddressSpace, vpn: number, view: View): void {
+  #fill(space: AddressSpace, vpn: number, user: View): void {
     const walk = this.#walk;
     const levels = space.levels || BARE_LEVELS;
     const leaf = space.levels === 0 ? levels : walk.level;
-    const { flags, page } = walk;
+    const { page } = walk;
+    // Without tables of the guest's own, a page is whose that accesses it.
+    const flags = space.levels === 0 && user === views.user ? walk.flags | pte.user : walk.flags;
+    const isOne = this.#views.length === 1;
+    const view = isOne ? everything : user;
     for (let level = walk.level; level < space.levels; level++) this.#floods.delete(walk.tables[level]!);
-    let table = space.roots[view]!;
+    let table = space.roots[isOne ? 0 : user]!;
     for (let level = levels - 1; level > 0; level--) {
       const index = Math.floor(vpn / span(level)) % 512;
       let next = this.tables.next(table, index);
@@ -278,7 +287,7 @@ export class Shadow {
   }
 
   /** What a table of the guest's says, if that has been used before: nothing is to be set accessed ahead of its time. */
-  #mapAhead(table: ShadowTable, index: number, guestTable: number, view: View, global: number): void {
+  #mapAhead(table: ShadowTable, index: number, guestTable: number, view: ShadowView, global: number): void {
     const [low, high] = this.#memory.tableEntry(guestTable, index);
     const present = pte.valid | pte.accessed;
     const isWriteOnly = (low & (pte.read | pte.write)) === pte.write;
@@ -297,6 +306,8 @@ export class Shadow {
     if (!(flags & pte.dirty) || this.#isGuarded(page)) allowed &= ~pte.write;
     // The kernel may read and write its programs' pages with SUM, but never execute them.
     if (table.view === views.kernelWithSum && flags & pte.user) allowed &= ~pte.execute;
+    // All that a deprivileged guest sees is a user's to the hart.
+    allowed |= table.view === everything ? flags & pte.user : pte.user;
     if ((allowed & (pte.read | pte.execute)) === 0) return;
     this.tables.map(table, index, page, this.#memory.touch(page), allowed);
   }
@@ -326,14 +337,19 @@ export class Shadow {
     this.#spaces.delete(space.key);
     for (const state of this.#harts()) {
       if (!this.#isIn(state, space)) continue;
-      for (const view of ALL_VIEWS) state.set("views", this.nowhere, view);
+      this.#setViews(state, () => this.nowhere);
       state.set("satp", this.nowhere);
     }
     for (const root of space.roots) this.tables.letGo(root);
   }
 
-  #viewOf(space: AddressSpace, view: View): bigint {
-    return this.#satp(space.levels || BARE_LEVELS, space.asid, space.roots[view]!.frame);
+  #setViews(state: HartState, satp: (index: number) => bigint): void {
+    for (let index = 0; index < this.#views.length; index++) state.set("views", satp(index), index);
+  }
+
+  /** The satp that shows a view, by its index. */
+  #satpOf(space: AddressSpace, index: number): bigint {
+    return this.#satp(space.levels || BARE_LEVELS, space.asid, space.roots[index]!.frame);
   }
 
   #satp(levels: number, asid: number, frame: number): bigint {
@@ -346,8 +362,11 @@ const SUM = 1 << 18;
 const BARE_FLAGS = 0xef;
 
 function viewOf(state: HartState): View {
-  if (state.number("virtualPrivilege") === 0) return views.user;
-  return state.low("parkedStatus", 0) & SUM ? views.kernelWithSum : views.kernel;
+  const mode = state.number("privilege");
+  const isVirtual = (mode & virtualBit) !== 0;
+  const isKernel = isVirtual ? mode === privilege.virtualSupervisor : state.number("virtualPrivilege") === 1;
+  if (!isKernel) return views.user;
+  return state.low(isVirtual ? "mstatus" : "parkedStatus", 0) & SUM ? views.kernelWithSum : views.kernel;
 }
 
 const keyOf = ({ levels, page }: AddressSpaceRoot): number => page * 8 + levels;

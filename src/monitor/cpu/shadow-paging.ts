@@ -1,0 +1,98 @@
+/** Shadow paging as the exits of a guest see it, whether its kernel is in VS-mode or in U-mode: page faults, and what its kernel says of its tables. */
+import { cause } from "#machine/csr-bits.ts";
+import { ExitReason } from "#machine/hart/exit-reason.ts";
+import { emulateDeviceAccess } from "../io/emulated.ts";
+import type { Access } from "../memory/guest-walk.ts";
+import { Shadow } from "../memory/shadow.ts";
+import type { CsrAccess } from "../virtual-core.ts";
+import type { VirtualMachine } from "../vm.ts";
+import type { Privileged } from "./privileged.ts";
+import { storeToTable } from "./table-write.ts";
+import type { ShadowPolicy } from "./technique.ts";
+
+export interface ShadowPagingOptions {
+  readonly policy: ShadowPolicy;
+  /** Whether the guest is in VS-mode and VU-mode. */
+  readonly isVirtual: boolean;
+  /** What the technique does with an exit. */
+  readonly exit: () => number;
+}
+
+export const SATP = 0x180;
+/** Bare, Sv39, Sv48, Sv57. */
+const SATP_MODES: ReadonlySet<number> = new Set([0, 8, 9, 10]);
+const GO_ON = 0;
+
+const accesses: Readonly<Record<number, Access>> = {
+  [cause.instructionPage]: "fetch",
+  [cause.loadPage]: "load",
+  [cause.storePage]: "store",
+};
+const accessFaults: Readonly<Record<Access, number>> = { fetch: cause.instructionAccess, load: cause.loadAccess, store: cause.storeAccess };
+
+export class ShadowPaging {
+  readonly shadow: Shadow;
+  readonly #vm: VirtualMachine;
+  readonly #exit: () => number;
+
+  constructor(vm: VirtualMachine, { policy, isVirtual, exit }: ShadowPagingOptions) {
+    this.#vm = vm;
+    this.#exit = exit;
+    this.shadow = new Shadow({
+      memory: vm.memory,
+      policy,
+      isVirtual,
+      harts: () => vm.cores.map(({ state }) => state),
+      selectView: () => vm.core.selectView(),
+      flush: (what) => vm.core.flushGuest(what),
+    });
+  }
+
+  /** The guest's access to satp. A mode that there isn't leaves it as it was. */
+  accessSatp({ operation, operand, writes, rd }: CsrAccess): boolean {
+    const { state } = this.#vm.core;
+    const old = state.get("parkedSatp");
+    if (writes) {
+      const value = operand & 32 ? BigInt(operand & 31) : state.get("x", operand);
+      const satp = operation === 1 ? value : operation === 2 ? old | value : old & ~value;
+      if (SATP_MODES.has(Number(satp >> 60n))) {
+        state.set("parkedSatp", satp);
+        this.shadow.switched(state);
+      }
+    }
+    if (rd !== 0) state.set("x", old, rd);
+    return true;
+  }
+
+  fence({ address, asid }: Privileged & { readonly kind: "fence" }): number {
+    const { state } = this.#vm.core;
+    this.shadow.fence(address === 0 ? undefined : state.get("x", address), asid === 0 ? undefined : state.low("x", asid) & 0xffff);
+    return GO_ON;
+  }
+
+  /** The hart's page fault, by its cause. */
+  pageFault(why: number): number {
+    const { state } = this.#vm.core;
+    const access = accesses[why]!;
+    const [low, high] = [state.low("exitTval", 0), state.high("exitTval")];
+    const fault = this.shadow.fault(state, low, high, access);
+    switch (fault.kind) {
+      case "hidden":
+        this.#vm.record("hidden-fault", low);
+        return GO_ON;
+      case "true":
+        return this.#reflect("true-fault", fault.fault === "page-fault" ? why : accessFaults[access]);
+      case "no-memory":
+        if (access !== "fetch" && emulateDeviceAccess(this.#vm, fault.physical, state.number("exitInstruction"))) return GO_ON;
+        return this.#reflect("access-fault", accessFaults[access]);
+      case "table-write":
+        this.#vm.record("table-write", fault.physical);
+        return storeToTable(this.#vm, this.shadow, fault.physical, this.#exit);
+    }
+  }
+
+  #reflect(kind: "true-fault" | "access-fault", why: number): number {
+    this.#vm.record(kind, why);
+    return this.#vm.core.raise(why, this.#vm.core.state.get("exitTval")) ? GO_ON : ExitReason.exit;
+  }
+}

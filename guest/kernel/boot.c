@@ -4,6 +4,7 @@
 const struct platform *platform;
 u64 memory_end;
 char bootargs[256];
+static int software_fills_tlb;
 
 enum { BEGIN_NODE = 1, END_NODE, PROPERTY, NOP };
 
@@ -20,6 +21,8 @@ static void read_property(const char *node, const char *name, const u8 *value, u
 		memory_end = MEMORY + ((u64)big_endian(value + 8) << 32 | big_endian(value + 12));
 	if (same_text(name, "bootargs"))
 		memcpy(bootargs, value, size < sizeof bootargs ? size : sizeof bootargs - 1);
+	if (same_text(name, "mmu-type"))
+		software_fills_tlb = same_text((const char *)value, "hostelry,software-tlb");
 }
 
 void read_device_tree(const void *tree)
@@ -57,7 +60,7 @@ void __attribute__((noreturn)) boot(const void *device_tree)
 {
 	read_device_tree(device_tree);
 	console_start();
-	platform = &bare;
+	platform = software_fills_tlb ? software_tlb_platform() : &bare;
 	frames_start();
 	platform->start();
 	paging_start();

@@ -47,6 +47,8 @@ struct platform {
 
 extern const struct platform *platform;
 extern const struct platform bare;
+/* The same where software fills the TLB (software-tlb.c). */
+const struct platform *software_tlb_platform(void);
 
 /* The supervisor binary interface: both have it. */
 struct sbi_result {

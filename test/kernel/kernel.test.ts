@@ -46,6 +46,7 @@ const linesOf = (output: string): string =>
 suite("the small kernel", () => {
   const machines: readonly (readonly [name: string, args: readonly string[]])[] = [
     ["on the bare machine", ["--bare", "--memory", "64M"]],
+    ["on a machine whose TLB software fills", ["--bare", "--tlb", "software", "--clock", "instructions", "--memory", "64M"]],
     ["in a VM, by hardware", ["--memory", "8M"]],
   ];
   for (const [name, args] of machines) {

@@ -46,19 +46,19 @@ const linesOf = (output: string): string =>
 suite("the small kernel", () => {
   const machines: readonly (readonly [name: string, args: readonly string[]])[] = [
     ["on the bare machine", ["--bare", "--memory", "64M"]],
-    ["on a machine whose TLB software fills", ["--bare", "--tlb", "software", "--clock", "instructions", "--memory", "64M"]],
+    ["on a machine whose TLB software fills", ["--bare", "--tlb", "software", "--memory", "64M"]],
     ["in a VM, by hardware", ["--memory", "8M"]],
   ];
   for (const [name, args] of machines) {
     test(`runs its programs ${name}`, async () => {
-      const { status, stdout, stderr } = await hostelry(["run", ...args, "--kernel", kernel, "--append", commands]);
+      const { status, stdout, stderr } = await hostelry(["run", "--clock", "instructions", ...args, "--kernel", kernel, "--append", commands]);
       assert.equal(status, 0, stderr);
       assert.equal(linesOf(stdout), expected);
     });
   }
 
   test("runs its programs above OpenSBI", { skip: skipWithoutFile(OPENSBI, "opensbi") }, async () => {
-    const { status, stdout } = await hostelry(["run", "--bios", OPENSBI, "--memory", "64M", "--kernel", kernel, "--append", commands]);
+    const { status, stdout } = await hostelry(["run", "--clock", "instructions", "--bios", OPENSBI, "--memory", "64M", "--kernel", kernel, "--append", commands]);
     assert.equal(status, 0);
     assert.equal(linesOf(stdout), expected);
   });

@@ -133,8 +133,13 @@ const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
     v.description("Shadow tables, if it has any: how many frames they take, of how many address spaces, and how many of these went for want of room"),
   ),
   silenced: v.pipe(
-    v.array(v.object({ what: text("A register or an instruction"), times: v.number(), first: v.nullable(text("The pc of the first, in hexadecimal")) })),
-    v.description("On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap"),
+    v.array(v.object({
+      what: text("A register or an instruction"),
+      times: v.number(),
+      since: number("The first one's count among the instructions of its hart"),
+      first: v.nullable(v.object({ pc: text("In hexadecimal"), instruction: text("In assembly language") })),
+    })),
+    v.description("On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap; in the order in which they came first"),
   ),
   memory: v.pipe(
     v.object({ promised: v.number(), mapped: v.number(), tables: v.number() }),

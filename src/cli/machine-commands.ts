@@ -95,5 +95,5 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .argument("<name>", "a VM that was started")
     .option("--follow", "and those that come, until the VM ends")
     .option("--json", "an object in each line")
-    .action(async (name: string, options: ClientOptions) => (await operate()).trace(name, options));
+    .action(async (name: string, options: ClientOptions) => (await operate()).trace(name, options, messages));
 }

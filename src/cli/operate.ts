@@ -1,6 +1,7 @@
 /** What the commands for many VMs do, as clients of a server. */
 import { Client } from "#api/client.ts";
 import { describeEnd } from "#api/describe-end.ts";
+import { describeSilenced } from "#api/describe-silenced.ts";
 import { HostelryError } from "#base/errors.ts";
 import { socketPath } from "#host/node/socket-path.ts";
 import { UnixTransport } from "#host/node/unix-transport.ts";
@@ -13,7 +14,6 @@ import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
 import type { Drive } from "./options.ts";
 import { techniqueAmong } from "./parsers.ts";
 import { joinCommand, joinConsole } from "./remote-console.ts";
-import { describeSilenced } from "./silenced.ts";
 import { printJson, printTable } from "./table.ts";
 import { terminalWords } from "./terminal-words.ts";
 
@@ -128,7 +128,7 @@ function statsRow(name: string, { instructions, guestSeconds, monitorSeconds, ex
   ];
 }
 
-export async function trace(name: string, options: ClientOptions & { readonly follow?: boolean }): Promise<void> {
+export async function trace(name: string, options: ClientOptions & { readonly follow?: boolean }, messages: Messages): Promise<void> {
   const client = connect(options);
   const print = options.json === true ? (exit: TracedExit) => `${JSON.stringify(exit)}\n` : traceLine;
   for (let since = 0; ; await sleep(FOLLOW_INTERVAL)) {
@@ -136,8 +136,15 @@ export async function trace(name: string, options: ClientOptions & { readonly fo
     since = next;
     const text = exits.map(print).join("");
     if (text !== "" && !process.stdout.write(text)) await new Promise<void>((go) => void process.stdout.once("drain", go));
-    if (ended || options.follow !== true) return;
+    if (ended || options.follow !== true) break;
   }
+  // What left no trace.
+  warnOfSilenced(await client.do({ kind: "stats", name }), messages);
+}
+
+function warnOfSilenced({ silenced }: VmStats, messages: Messages): void {
+  const text = describeSilenced(silenced);
+  if (text !== undefined) messages.warn(text);
 }
 
 function traceLine({ time, pc, kind, detail }: TracedExit): string {

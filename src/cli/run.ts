@@ -1,4 +1,5 @@
 /** `hostelry run`: a machine in a thread, its console joined to the terminal. */
+import { describeSilenced } from "#api/describe-silenced.ts";
 import { HostelryError } from "#base/errors.ts";
 import { writeFileAtomic } from "#host/node/files.ts";
 import { MachineThread } from "#host/node/machine-thread.ts";
@@ -16,7 +17,6 @@ import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
 import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
 import type { Drive } from "./options.ts";
 import { techniqueAmong } from "./parsers.ts";
-import { describeSilenced } from "./silenced.ts";
 import { formatSignature } from "./signature.ts";
 import { terminalWords } from "./terminal-words.ts";
 

@@ -125,11 +125,13 @@ const fieldSpecs = {
   /** Whether two entries ever were for the same address: what is global then holds in one address space only, since another's entry may come first. */
   tlbOverlaps: "i32",
   /**
-   * On the silent machine, of each kind of silent instruction (see silences.ts): how often the kernel of a deprivileged guest executed it, and
-   * where first, 0 if that isn't known.
+   * On the silent machine, of each kind of silent instruction (see silences.ts): how often the kernel of a deprivileged guest executed it; and of
+   * the first, after how many instructions, its pc and its bits: 0 if they aren't known.
    */
   silences: ["i64", 8],
+  silencedSince: ["i64", 8],
   silencedFirst: ["i64", 8],
+  silencedWord: ["i64", 8],
 
   /** Host address that a load-reserved reserved, or 0, and the value that it saw. */
   reservation: "i32",
@@ -168,8 +170,9 @@ const fieldSpecs = {
   faultInstruction: "i32",
   /** Set while the hart looks ahead: translating then leaves no trace in page tables. */
   looking: "i32",
-  /** On the silent machine: the pc of the instruction, while one accesses a CSR that knows; else 0. */
+  /** On the silent machine: pc and bits of the instruction, where they are known while it accesses a CSR; else 0. */
   silentPc: "i64",
+  silentWord: "i64",
   /** Set when an interrupt may have become pending or the context changed. */
   attention: "i32",
   /** Why `run` returned: see ExitReason. */

@@ -141,12 +141,22 @@ export interface VmStats {
   readonly technique: Technique;
   /** Null if it has no shadow tables. */
   readonly shadow: ShadowStatistics | null;
-  /** On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap; `first` is a pc in hexadecimal. */
-  readonly silenced: readonly { readonly what: string; readonly times: number; readonly first: string | null }[];
+  /** On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap; in the order in which they came first. */
+  readonly silenced: readonly SilencedInstruction[];
   /** Mapped: frames that it has. Tables: those that map them, shadow tables too. */
   readonly memory: { readonly promised: number; readonly mapped: number; readonly tables: number };
   /** Places in its memory where hot code begins that its hart has translated; and how many of them have a translation that was made for the same code elsewhere. */
   readonly translations: { readonly places: number; readonly shared: number };
+}
+
+export interface SilencedInstruction {
+  /** A register or an instruction. */
+  readonly what: string;
+  readonly times: number;
+  /** The first one's count among the instructions of its hart. */
+  readonly since: number;
+  /** Null if it isn't known. */
+  readonly first: { readonly pc: string; readonly instruction: string } | null;
 }
 
 export interface Trace {

@@ -1,5 +1,6 @@
 /** One VM of the server's: what it was created as, what it does, its console and its log. */
 import { describeEnd } from "#api/describe-end.ts";
+import { describeSilenced } from "#api/describe-silenced.ts";
 import type { StreamMessage, StreamPort } from "#api/stream.ts";
 import { HostelryError } from "#base/errors.ts";
 import type { VmResult } from "#host/node/harts.ts";
@@ -236,6 +237,8 @@ export class ManagedVm {
     this.#state = "ended";
     this.#end = end;
     this.#options.log.line(`ended: ${describeEnd(end)}`);
+    const silenced = describeSilenced(this.#past?.stats.silenced ?? []);
+    if (silenced !== undefined) this.#options.log.line(silenced);
     this.#console.note({ kind: "ended", end });
     this.#console.close();
   }

@@ -89,12 +89,12 @@ suite("operating VMs", () => {
 
   test("a VM changes its technique, if there is one, and room for its tables", async () => {
     const { machine, act, create, refused } = serving();
-    assert.match(await refused({ kind: "create", name: "a", kernel: "/k", mmu: "shadow" }), /^technique: /);
+    assert.match(await refused({ kind: "create", name: "a", kernel: "/k", cpu: "trap-and-emulate", mmu: "nested" }), /^technique: /);
     await create("a", { start: true, cpu: "trap-and-emulate", shadow: "naive" });
     assert.deepEqual(machine.last.config.technique, { cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", rewrite: "all", onIllegal: "guest" });
     const { cpu, mmu } = await act({ kind: "set", name: "a", cpu: "hardware" });
     assert.deepEqual([cpu, mmu], ["hardware", "nested"]);
-    assert.match(await refused({ kind: "set", name: "a", shares: 5, mmu: "shadow" }), /^technique: /);
+    assert.match(await refused({ kind: "set", name: "a", shares: 5, cpu: "trap-and-emulate", mmu: "nested" }), /^technique: /);
     assert.equal((await act({ kind: "show", name: "a" })).shares, 100);
     await create("b", { start: true, memory: 45 * MIB });
     assert.match(await refused({ kind: "set", name: "b", cpu: "trap-and-emulate" }), /^not-enough-memory: /);

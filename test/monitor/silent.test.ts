@@ -40,8 +40,8 @@ suite("a kernel in U-mode", () => {
       assert.deepEqual(end, { kind: "fail", code: 1 });
       assert.equal(lost, 200n);
       assert.deepEqual(silenced, [
-        { what: "sstatus", times: 600, first: 0x80000008n },
-        { what: "sfence.vma", times: 200, first: 0x80000024n },
+        { what: "sstatus", times: 600, since: 3, first: { pc: 0x80000008n, instruction: "csrrsi zero, sstatus, 2" } },
+        { what: "sfence.vma", times: 200, since: 10, first: { pc: 0x80000024n, instruction: "sfence.vma zero, zero" } },
       ]);
     });
   }

@@ -229,7 +229,7 @@ function statsOf(vm: VirtualMachine): VmStats {
     exits: vm.exits.counts(),
     technique,
     shadow,
-    silenced: vm.silenced.map((one) => ({ ...one, first: one.first === null ? null : `0x${one.first.toString(16)}` })),
+    silenced: vm.silenced.map((one) => ({ ...one, first: one.first && { ...one.first, pc: `0x${one.first.pc.toString(16)}` } })),
     memory: { promised: size, mapped: pmap.mapped * 4096, tables: (tables.size + (shadow?.tables ?? 0)) * 4096 },
     translations: translationsOf(vm),
   };

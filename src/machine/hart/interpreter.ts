@@ -346,6 +346,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
               profile,
               target,
               noteEdge,
+              bits: instructionBits,
             });
             instructions[form.number]!.semantics(semantics);
             semantics.end();
@@ -479,6 +480,8 @@ export interface Registers {
   readonly profile: Local;
   readonly target: Local;
   readonly noteEdge: FunctionReference;
+  /** The instruction's bits. */
+  readonly bits: () => Expr;
 }
 
 const log2Size: Record<MemoryAccess, number> = { i8: 0, u8: 0, i16: 1, u16: 1, i32: 2, u32: 2, i64: 3 };
@@ -833,15 +836,25 @@ export class InterpretedSemantics implements Semantics {
         : i32.ne(i32.or(this.#number("rs1"), i32.shrU(this.#imm32, 12)), 0);
     this.#state.set("budget", this.#r.budget);
     const isSilent = this.#parts.model.kind === "silent";
-    if (isSilent) this.#state.set("silentPc", this.pc);
+    if (isSilent) this.#showSilent();
     const old = f.let(
       call(this.#parts.csrs.access, this.#state.base, this.#imm32, code, operand, writing),
     );
-    if (isSilent) this.#state.set("silentPc", 0);
+    if (isSilent) this.#hideSilent();
     this.#trapIfFault();
     this.setRd(old);
     f.set(this.#r.bankBase, this.#state.get("bank"));
     this.attend();
+  }
+
+  /** For what counts silent instructions. */
+  #showSilent(): void {
+    this.#state.set("silentPc", this.pc);
+    this.#state.set("silentWord", i64.extendI32U(this.#r.bits()));
+  }
+
+  #hideSilent(): void {
+    for (const name of ["silentPc", "silentWord"] as const) this.#state.set(name, 0);
   }
 
   system(operation: SystemOperation): void {
@@ -849,9 +862,10 @@ export class InterpretedSemantics implements Semantics {
     if (this.#parts.model.kind === "silent" && silentInstructions[name] !== undefined) {
       // Where a kernel's instructions are rewritten, these are too.
       this.f.if(i32.eqz(i32.and(this.#state.get("privilege"), 3 | privilege.rewrittenKernel)), () => {
-        this.#state.set("silentPc", this.pc);
+        this.#state.set("budget", this.#r.budget);
+        this.#showSilent();
         noteSilence(this.#state, name);
-        this.#state.set("silentPc", 0);
+        this.#hideSilent();
         this.#advance();
         this.f.branch(this.#labels.next);
       });

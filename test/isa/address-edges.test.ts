@@ -63,19 +63,40 @@ suite("addresses at the edges", () => {
     });
   }
 
-  test("an instruction whose first half is memory's last faults where memory ends", () => {
-    const hart = new TestHart();
-    const end = BigInt(RAM + hart.map.ramSize);
-    hart.program(`
-          la    t0, handler
-          csrw  mtvec, t0
-          li    a0, ${end - 2n}
-          jr    a0
-      handler:
-          wfi
-    `);
-    hart.view.setUint16(hart.map.ramSize - 2, 0x0003, true);
-    assert.equal(hart.run(100), "wait");
-    assert.deepEqual([hart.get("mcause"), hart.get("mtval"), hart.get("mepc")], [1n, end, end - 2n]);
-  });
+  for (const tier of tiers) {
+    test(`the last halfword of memory is a procedure, ${tier}`, () => {
+      const hart = new TestHart({ tier });
+      const last = hart.map.ramSize - 2;
+      hart.program(`
+            li    a0, ${RAM + last}
+            li    s1, 3000
+        loop:
+            jalr  a0
+            addi  s1, s1, -1
+            bnez  s1, loop
+            wfi
+      `);
+      hart.view.setUint16(last, 0x8082, true); // ret
+      assert.equal(hart.run(20_000), "wait");
+      assert.equal(hart.x(9), 0n);
+    });
+  }
+
+  for (const [what, half, behind] of [["a compressed instruction", 0x0001, 0n], ["the first half of an instruction", 0x0003, 2n]] as const) {
+    test(`behind ${what} in memory's last halfword, memory has ended`, () => {
+      const hart = new TestHart();
+      const end = BigInt(RAM + hart.map.ramSize);
+      hart.program(`
+            la    t0, handler
+            csrw  mtvec, t0
+            li    a0, ${end - 2n}
+            jr    a0
+        handler:
+            wfi
+      `);
+      hart.view.setUint16(hart.map.ramSize - 2, half, true);
+      assert.equal(hart.run(100), "wait");
+      assert.deepEqual([hart.get("mcause"), hart.get("mtval"), hart.get("mepc")], [1n, end, end - behind]);
+    });
+  }
 });

@@ -17,7 +17,7 @@ import { bank, frame, frameFlags, heads, predecoded } from "../layout.ts";
 import type { AddressTranslation } from "./address-translation.ts";
 import { noteEntry } from "./memory-access.ts";
 import { access } from "./physical-memory-protection.ts";
-import { frameEntry, hostAddress, inRam, State, type Program } from "./program.ts";
+import { frameEntry, hostAddress, inRam, instructionAt, State, type Program } from "./program.ts";
 import { tlbEntry, type TranslationBanks } from "./translation-banks.ts";
 
 /** Handlers that are no instruction. */
@@ -103,7 +103,7 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
         f.return(i64.or(i64.shl(i64.extendI32U(record), 32), handler.head)),
       );
     });
-    f.push(call(decode, i32.load(host)));
+    f.push(call(decode, instructionAt(host)));
   });
 
   const flushPredecoded = module.function("flushPredecoded", ["i32"], [], (f) => {

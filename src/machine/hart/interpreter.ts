@@ -27,7 +27,7 @@ import { entryByte, firstForm, forms, handler, hasShortImmediate, type Decoder, 
 import { ExitReason } from "./exit-reason.ts";
 import type { MemoryRoutines } from "./memory-access.ts";
 import { access } from "./physical-memory-protection.ts";
-import { hostAddress, inRam, State, type Program } from "./program.ts";
+import { hostAddress, inRam, instructionAt, State, type Program } from "./program.ts";
 import { executeSystem, goesOn } from "./system-instructions.ts";
 import { tlbEntry, tlbIndex, tlbMiss, type TranslationBanks } from "./translation-banks.ts";
 import type { Traps } from "./traps.ts";
@@ -316,13 +316,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
 
     /** The instruction at ip. */
     function instructionBits(): Expr {
-      const half = i32.load16U(hostOfIp());
-      const isLong = i32.eq(i32.and(half, 3), 3);
-      return conditional(
-        isInPage(ip, ipBase),
-        conditional(isLong, i32.load(hostOfIp()), half),
-        i32.wrap(state.get("scratchEntries", 3)),
-      );
+      return conditional(isInPage(ip, ipBase), instructionAt(hostOfIp()), i32.wrap(state.get("scratchEntries", 3)));
     }
 
     function handlers(labels: Labels): void {
@@ -404,7 +398,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
         returnIfStop();
         f.branch(fetch);
       });
-      f.call(decoder.toScratch, [state.base, i32.load(hostOfIp())]);
+      f.call(decoder.toScratch, [state.base, instructionAt(hostOfIp())]);
       useScratch();
       f.set(budget, i32.add(budget, 1));
       f.branch(next);

@@ -1,5 +1,5 @@
 /** What the parts of the hart's WebAssembly program share: the module being built, the memory map and the imports. */
-import { i32, i64, type Expr, type FunctionReference, type Operand } from "#wasm/expression.ts";
+import { conditional, i32, i64, type Expr, type FunctionReference, type Operand } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import type { ModuleBuilder } from "#wasm/module.ts";
 import { count, frame, get, set, type FieldName, type MemoryMap } from "../layout.ts";
@@ -73,6 +73,12 @@ export function inRam(map: MemoryMap, physical: Expr): Expr {
 /** The host address of a physical address in memory. */
 export function hostAddress(map: MemoryMap, physical: Expr): Expr {
   return i32.sub(i32.wrap(physical), (map.ramBase - map.ram) | 0);
+}
+
+/** The instruction at a host address. Behind a compressed one, there may be no memory. */
+export function instructionAt(host: Expr): Expr {
+  const half = i32.load16U(host);
+  return conditional(i32.eq(i32.and(half, 3), 3), i32.load(host), half);
 }
 
 /** The host address of the frame table's entry, for a host address in memory. */

@@ -114,6 +114,7 @@ function isKnownDifference(word: number, given: string, said: string): boolean {
     // Extensions that we don't have, and an immediate of 0, which is reserved.
     return !names.has(theirName) || (word & 0xffff) === 0x6101;
   }
-  // Registers that we have no name for.
-  return ourName.startsWith("csr") && given.replace(/,0x[0-9a-f]+,/, ",,") === said.replace(/,\w+,/, ",,");
+  // Registers that we have no name for, and those of the custom space, for which binutils has none.
+  const isUnnamed = /,0x[0-9a-f]+,/.test(given) || /,0x[0-9a-f]+,/.test(said);
+  return ourName.startsWith("csr") && isUnnamed && given.replace(/,\w+,/, ",,") === said.replace(/,\w+,/, ",,");
 }

@@ -25,7 +25,8 @@ export const HELP = `Usage: npm run bench [-- OPTIONS] [FILTER…]
 Measures Hostelry against QEMU: the same kernel, the same programs. Without filters all is measured (about a quarter of an
 hour) and recorded in bench/results and bench/RESULTS.md. A FILTER is part of the name of a program or a group (integer,
 floating-point, memory, system, real), or one of boot, idle, crossings; or monitor: what many VMs on one machine
-cost, alone, with filters of its own (monitor forkBomb idle).
+cost, alone, with filters of its own (monitor forkBomb idle); or techniques: what operations cost by each way to
+virtualize, alone, with filters of its own (techniques "CSR read" binary).
 
   --only NAMES       filters, separated by commas
   --runs N           rounds; results are medians over them (3)

@@ -14,6 +14,7 @@ import { type GuestFiles, type MachineKind, findMachine } from "./machines.ts";
 import { type BootPlan, measureBoots, measureIdle } from "./measure-boot.ts";
 import { type Crossings, measureCrossings } from "./measure-crossings.ts";
 import { measureMonitor, renderMonitor } from "./measure-monitor.ts";
+import { manySmallVms, measureTechniques, renderTechniques, techniqueTargets } from "./measure-techniques.ts";
 import { type Role, measurePrograms } from "./measure-programs.ts";
 import { HELP, type Options, parseOptions } from "./options.ts";
 import { GROUPS, selectPrograms } from "./programs.ts";
@@ -34,6 +35,7 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (options.filters.includes("monitor")) return monitor(options);
+  if (options.filters.includes("techniques")) return techniques(options);
   const record = await measure(options);
   process.stdout.write(options.json ? `${JSON.stringify(record, null, 1)}\n` : renderText(record));
   keep(record, options);
@@ -94,6 +96,19 @@ async function monitor(options: Options): Promise<number> {
     progress,
   });
   process.stdout.write(options.json ? `${JSON.stringify(results, null, 1)}\n` : renderMonitor(results));
+  return 0;
+}
+
+/** On its own too: against the bare machine. */
+async function techniques(options: Options): Promise<number> {
+  const filters = options.filters.filter((filter) => filter !== "techniques");
+  const table = measureTechniques({ rounds: options.rounds, filters, progress });
+  const results = techniqueTargets(table);
+  if (filters.length === 0) {
+    progress("techniques: many small VMs");
+    results.push(await manySmallVms(options.rounds));
+  }
+  process.stdout.write(options.json ? `${JSON.stringify({ table, results }, null, 1)}\n` : `${renderTechniques(table)}\n${renderMonitor(results)}`);
   return 0;
 }
 

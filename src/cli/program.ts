@@ -3,6 +3,7 @@ import { VERSION } from "#base/version.ts";
 import type { MachineThread } from "#host/node/machine-thread.ts";
 import { Command, Option } from "commander";
 import type { ClassifyOptions } from "./classify.ts";
+import { addDemoCommands } from "./demo/commands.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addImageCommands } from "./image-commands.ts";
 import { addMachineCommands } from "./machine-commands.ts";
@@ -25,6 +26,7 @@ Examples:
   $ hostelry serve                                  a machine for many VMs; then, elsewhere:
   $ hostelry create web --start && hostelry console web
   $ hostelry classify --machine silent              instructions that a monitor can't catch
+  $ hostelry demo syscall                           process, operating system and VMM, step by step
   $ hostelry doctor                                 what is missing here, and for what`;
 
 /** `machine` is one that has begun to start; `finish` gets a command's exit status. Throws CommanderError for what the parser refuses, and for help. */
@@ -40,6 +42,7 @@ export function createProgram(messages: Messages, machine: MachineThread | undef
   addRunCommand(program, messages, machine, finish);
   addMachineCommands(program, messages, finish);
   addClassifyCommand(program, finish);
+  addDemoCommands(program, messages, finish);
   addImageCommands(program, messages);
   addDoctorCommand(program, finish);
   return program;

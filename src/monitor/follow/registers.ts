@@ -1,0 +1,55 @@
+/** A hart's registers as whoever follows a flow wants to see them: the guest's by its own names, wherever they stand. */
+import { privilege, privilegeMask, sstatusMask, userStatusMask, virtualBit } from "#machine/csr-bits.ts";
+import type { HartState } from "#machine/hart.ts";
+import type { FieldName } from "#machine/layout.ts";
+import { integerRegisterNames } from "#riscv/registers.ts";
+
+export const privilegeNames = ["U", "S", "M", "VU", "VS"] as const;
+export type PrivilegeName = (typeof privilegeNames)[number];
+
+/** `virtual`: what the guest believes. */
+export interface Privilege {
+  readonly real: PrivilegeName;
+  readonly virtual: PrivilegeName;
+}
+
+export type Registers = ReadonlyMap<string, bigint>;
+
+const names: Readonly<Record<number, PrivilegeName>> = {
+  [privilege.user]: "U",
+  [privilege.supervisor]: "S",
+  [privilege.machine]: "M",
+  [privilege.virtualUser]: "VU",
+  [privilege.virtualSupervisor]: "VS",
+};
+
+/** Where each of a supervisor's registers stands if the hart is in its world; and if its kernel is deprivileged. */
+const supervisors: readonly (readonly [name: string, own: FieldName, parked: FieldName])[] = [
+  ["stvec", "stvec", "parkedStvec"],
+  ["sscratch", "sscratch", "parkedSscratch"],
+  ["sepc", "sepc", "parkedSepc"],
+  ["scause", "scause", "parkedScause"],
+  ["stval", "stval", "parkedStval"],
+  ["satp", "satp", "parkedSatp"],
+];
+
+const isDeprivileged = (state: HartState): boolean => state.number("monitored") === 1 && (state.number("privilege") & virtualBit) === 0;
+
+export function privilegeOf(state: HartState): Privilege {
+  const real = names[state.number("privilege") & privilegeMask]!;
+  if (isDeprivileged(state)) return { real, virtual: state.number("virtualPrivilege") === 1 ? "S" : "U" };
+  return { real, virtual: real === "VS" ? "S" : real === "VU" ? "U" : real };
+}
+
+/** By name; `hart's satp` is the machine's, where the guest's is another. */
+export function registersOf(state: HartState): Registers {
+  const deprivileged = isDeprivileged(state);
+  const registers = new Map<string, bigint>();
+  for (let number = 1; number < 32; number++) registers.set(integerRegisterNames[number]!, state.get("x", number));
+  registers.set("pc", state.get("pc"));
+  const own = state.get("mstatus");
+  registers.set("sstatus", (deprivileged ? (state.get("parkedStatus") & ~userStatusMask) | (own & userStatusMask) : own) & sstatusMask);
+  for (const [name, plain, parked] of supervisors) registers.set(name, state.get(deprivileged ? parked : plain));
+  if (deprivileged) registers.set("hart's satp", state.get("satp"));
+  return registers;
+}

@@ -1,0 +1,59 @@
+/** What a teacher shows first: `hostelry demo`. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { cpuTechniques } from "#monitor/cpu/technique.ts";
+import { hostelry } from "./kit/hostelry.ts";
+
+interface Step {
+  readonly actor: string;
+  readonly index: number;
+  readonly pc: string;
+  readonly instruction: string;
+  readonly privilege: { readonly real: string; readonly virtual: string };
+  readonly event: string;
+  readonly changes: readonly { readonly register: string; readonly from: string; readonly to: string }[];
+}
+
+const changed = ({ changes }: Step): readonly string[] => changes.filter(({ register }) => register !== "hart's satp").map(({ register }) => register);
+
+suite("demo syscall", () => {
+  const follow = async (...options: readonly string[]): Promise<{ vm: Step[]; bare: Step[] }> => {
+    const { status, stdout, stderr } = await hostelry(["demo", "syscall", "--json", ...options]);
+    assert.equal(status, 0, stderr);
+    return JSON.parse(stdout) as { vm: Step[]; bare: Step[] };
+  };
+
+  test("by trap-and-emulate: ecall, the OS's handler in U-mode, its privileged instructions and sret trap, and back", async () => {
+    const { vm, bare } = await follow();
+    assert.deepEqual([vm[0]!.actor, vm[0]!.instruction, vm[0]!.event, vm[1]!.actor, vm[1]!.event], ["process", "ecall", "trap", "VMM", "guest-trap"]);
+    assert.deepEqual(changed(vm[1]!), changed(bare[0]!), "the monitor leaves what the machine leaves");
+    for (const { actor, privilege } of vm) assert.deepEqual(privilege, { real: "U", virtual: actor === "process" || privilege.virtual === "U" ? "U" : "S" });
+    const privileged = vm.filter(({ actor, event }) => actor === "OS" && event === "trap").map(({ instruction }) => instruction.split(" ")[0]);
+    assert.deepEqual(privileged, ["csrrw", "csrrs", "csrrs", "csrrw", "csrrw", "sret"]);
+    const last = vm.at(-1)!;
+    assert.deepEqual([last.actor, last.changes], ["process", [{ register: "s0", from: "0x0", to: "0x2a" }]]);
+    // Beside the bare machine: the same instructions, and in the end the same of each.
+    for (const step of bare) {
+      const [first, ...rest] = vm.filter(({ index }) => index === step.index);
+      assert.deepEqual([first!.pc, first!.instruction], [step.pc, step.instruction]);
+      assert.deepEqual(changed(rest.at(-1) ?? first!), changed(step), step.instruction);
+    }
+  });
+
+  test("by hardware the VMM hears nothing; rewritten, it hears of the ecall", async () => {
+    const exits = async (cpu: string): Promise<string[]> =>
+      (await follow("--cpu", cpu)).vm.filter(({ actor }) => actor === "VMM").map(({ event }) => event);
+    assert.deepEqual([await exits("hardware"), await exits("binary")], [[], ["guest-trap"]]);
+  });
+
+  test("on a pipe it waits for nobody, and what can't be is one line", async () => {
+    const { status, stdout } = await hostelry(["demo", "syscall"]);
+    assert.equal(status, 0);
+    assert.match(stdout, /PROCESS +OPERATING SYSTEM +VMM +ON THE BARE MACHINE\n/);
+    assert.match(stdout, /12 instructions\. In the VM, 7 times in the VMM/);
+    for (const line of Buffer.from(stdout, "latin1").toString().split("\n")) assert.ok(line.length <= 120, line);
+    const wrong = await hostelry(["demo", "syscall", "--cpu", "none"]);
+    assert.equal(wrong.status, 2);
+    assert.match(wrong.stderr, new RegExp(`^hostelry: .*${cpuTechniques.join(", ")}.*\n$`));
+  });
+});

@@ -20,7 +20,7 @@ modprobe kvm && dmesg | grep -o 'kvm .*'
 mkfifo keys
 set -o pipefail
 qemu-system-riscv64 -machine virt -accel kvm -cpu host -m 128M -nographic \\
-  -kernel /dev/vda -initrd /dev/vdb -append '${append} hostelry.pipe=1' <keys | {
+  -kernel /dev/vda -initrd /dev/vdb -append '${append} quiet hostelry.pipe=1' <keys | {
   exec 3>keys
   IFS= read -r -d "$(printf '\\005')" boot
   printf '%s\\n' "$boot"
@@ -45,7 +45,7 @@ suite("Debian in a VM of KVM's, on the bare machine", { skip }, () => {
     assert.ok("image" in inner && "environment" in outer);
     const drives = [inner.image.kernelPath, inner.image.initrdPath].flatMap((path, i) => ["--drive", `${asDisk(path, join(folder, `${i}`))},ro`]);
     const { environment } = outer;
-    const command = ["run", "kvm", "--bare", ...drives, "--stats", "--json"];
+    const command = ["run", "kvm", "--bare", "--append", "quiet", ...drives, "--stats", "--json"];
     const input = script(inner.image.manifest.append);
     const { status, stdout, stderr } = await hostelry(command, { input, environment, timeoutMs: 300_000 });
     assert.equal(status, 3, stdout.slice(-2000));
@@ -56,14 +56,15 @@ suite("Debian in a VM of KVM's, on the bare machine", { skip }, () => {
     assert.match(stdout, new RegExp(`\n${expected.join("\n")}\n$`));
     // All of that was in VS-mode and VU-mode, and not in QEMU's own translator.
     const { traps, interrupts } = JSON.parse(stderr.trim().split("\n").at(-1)!) as Record<"traps" | "interrupts", Record<string, number>>;
-    for (const cause of ["ecall from VS-mode", "instruction guest-page fault", "load guest-page fault", "store guest-page fault"]) assert.ok(traps[cause]! > 0, cause);
+    const guestTraps = ["ecall from VS-mode", "instruction guest-page fault", "load guest-page fault", "store guest-page fault"];
+    for (const cause of guestTraps) assert.ok(traps[cause]! > 0, cause);
     for (const cause of ["virtual supervisor timer", "virtual supervisor external"]) assert.ok(interrupts[cause]! > 0, cause);
   });
 
   test("in a VM there is no hypervisor extension, and KVM says so", async () => {
     assert.ok("environment" in outer);
     const input = "modprobe kvm 2>/dev/null || dmesg | grep -o 'kvm .*'; [ -e /dev/kvm ] || exit 4\n";
-    const { status, stdout } = await hostelry(["run", "kvm"], { input, environment: outer.environment });
+    const { status, stdout } = await hostelry(["run", "kvm", "--append", "quiet"], { input, environment: outer.environment });
     assert.equal(status, 4, stdout.slice(-2000));
     assert.match(stdout, /\nkvm \[\d+\]: hypervisor extension not available\n$/);
   });

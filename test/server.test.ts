@@ -155,6 +155,7 @@ suite("a server", () => {
     assert.match(await refused("create", "big", "--kernel", kernel, "--memory", "65M"), /more than the machine's 64 MiB/);
     assert.match(await refused("create", "two", "--kernel", kernel, "--memory", "60M", "--start"), /only 47 MiB/);
     assert.match(await refused("create", "two", "--kernel", join(folder, "none"), "--memory", "4M", "--start"), /is not there/);
+    assert.match(await refused("create", "two", "--kernel", "/dev/zero", "--memory", "4M", "--start"), /\/dev\/zero is a device/);
     assert.match(await refused("create", "a/b", "--kernel", kernel), /is no name/);
     assert.match(await refused("create", "two", "--kernel", kernel, "--cap", "200%"), /--cap "200%" is no part of a hart/);
     assert.match(await refused("create", "two", "default", "--kernel", kernel), /leave out one of them/);

@@ -43,6 +43,8 @@ suite("actions as requests", () => {
     const vm = { name: "a", image: "default" };
     assert.deepEqual(
       [
+        refusal("GET", "//"),
+        refusal("OPTIONS", "*"),
         refusal("GET", "/v2/vms"),
         refusal("PUT", "/v1/vms/a"),
         refusal("POST", "/v1/vms", []),
@@ -65,6 +67,8 @@ suite("actions as requests", () => {
         refusal("GET", "/v1/vms/%ff"),
       ],
       [
+        "no-route: there is nothing at //: see /v1/openapi.json",
+        "no-route: * is no path: see /v1/openapi.json",
         "no-route: there is nothing at /v2/vms: see /v1/openapi.json",
         "bad-method: /v1/vms/a takes GET, PATCH, DELETE, not PUT",
         "bad-request: the body is no JSON object",

@@ -63,7 +63,9 @@ export function toRequest({ kind, ...rest }: Action): WireRequest {
 
 /** Throws HostelryError `no-route`, `bad-method`, `bad-request`. */
 export function fromRequest(method: string, url: string, body: unknown): Action {
-  const { pathname, searchParams } = new URL(url, "http://hostelry");
+  if (!url.startsWith("/")) throw new HostelryError("no-route", `${url} is no path: see ${openApiPath}`);
+  // Not parsed against a base: the path // would be a host's name.
+  const { pathname, searchParams } = new URL(`http://hostelry${url}`);
   const found = actionKinds.flatMap((kind) => {
     const match = patterns[kind].exec(pathname);
     return match === null ? [] : [{ kind, groups: match.groups ?? {} }];

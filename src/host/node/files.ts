@@ -5,7 +5,10 @@ import { open, readFile, rename, rm } from "node:fs/promises";
 /** A file that the user named. Throws HostelryError `no-file` or `unreadable`; `what` says what it was to be: "the kernel". */
 export async function readInputFile(path: string, what: string): Promise<Uint8Array> {
   try {
-    const { size } = statSync(path);
+    const found = statSync(path);
+    // A pipe has an end, as a rule; /dev/zero has none.
+    if (found.isCharacterDevice()) throw new HostelryError("unreadable", `${what} ${path} is a device: give a file`);
+    const { size } = found;
     const atOnce = size > 0 && size <= MOST_AT_ONCE ? await readAtOnce(path, size) : undefined;
     return atOnce ?? (await readFile(path));
   } catch (error) {

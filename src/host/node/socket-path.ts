@@ -27,11 +27,18 @@ function runtimeDirectory(environment: Readonly<Record<string, string | undefine
 export function preparePlace(path: string): void {
   const directory = dirname(path);
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
   } catch (error) {
     throw new HostelryError("bad-socket", `${directory}, the socket's directory, can't be made (${(error as NodeJS.ErrnoException).code}): choose another with --socket`);
   }
   refuseOthers(directory);
+}
+
+/** One by one: asked for all of them, Node tries for ever where none can be made, in /proc for instance. */
+function makeDirectory(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
 
 /** Where others may put things, a socket may be theirs, and hear what is meant for ours. With the sticky bit, what stands there is at least not replaced. */

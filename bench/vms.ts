@@ -1,4 +1,5 @@
 /** Guests of the benchmark's driver in VMs, many on one machine, all of it in this process. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { readShared } from "#host/node/boot-files.ts";
 import { Harts, type Vm } from "#host/node/harts.ts";
 import type { VmStats } from "#monitor/action.ts";
@@ -49,6 +50,12 @@ export class BenchVm {
 
 const MIB = 1 << 20;
 
+const SHELL_PROMPT = /[#$] (\x1b\[6n)?$/;
+/** After which a machine's threads have loaded their code. */
+const THREADS_READY = 1500;
+/** After which a guest has come to rest. */
+const REST = 2000;
+
 /** Runs `use` with so many VMs, each at the driver's prompt (or, without the driver, at its shell's). */
 export async function withVms<Result>(
   files: GuestFiles,
@@ -57,13 +64,40 @@ export async function withVms<Result>(
 ): Promise<Result> {
   const machine = new Harts({ harts, memory: Math.ceil(vms * memory * 1.02 + 4) * MIB });
   try {
-    const boot: BootFiles = await readShared({ kernel: files.kernel, initrd: files.initrd, append: driver ? `${files.append} rdinit=/bench/init` : files.append });
-    const made = Array.from({ length: vms }, (_, i) => new BenchVm(machine.create({
-      name: `vm${i}`, cpus: 1, memory: memory * MIB, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares: shares[i] ?? 1, cap: 1 },
-    }, boot)));
-    await Promise.all(made.map((vm) => (driver ? vm.ready() : vm.shows(/[#$] (\x1b\[6n)?$/))));
+    const boot = await readBoot(driver ? { ...files, append: `${files.append} rdinit=/bench/init` } : files);
+    const made = Array.from({ length: vms }, (_, i) => create(machine, boot, { number: i, memory, shares: shares[i] ?? 1 }));
+    await Promise.all(made.map((vm) => (driver ? vm.ready() : vm.shows(SHELL_PROMPT))));
     return await use(made);
   } finally {
     await machine.close();
   }
+}
+
+/** Seconds from the start of each of so many VMs to its shell's prompt: one after the other on one hart. */
+export async function bootInTurn(files: GuestFiles, vms: number, memory = 128): Promise<readonly number[]> {
+  const machine = new Harts({ harts: 1, memory: Math.ceil(vms * memory * 1.02 + 4) * MIB });
+  try {
+    const boot = await readBoot(files);
+    await sleep(THREADS_READY);
+    const seconds: number[] = [];
+    for (let number = 0; number < vms; number++) {
+      const before = performance.now();
+      await create(machine, boot, { number, memory, shares: 1 }).shows(SHELL_PROMPT);
+      seconds.push((performance.now() - before) / 1000);
+      await sleep(REST);
+    }
+    return seconds;
+  } finally {
+    await machine.close();
+  }
+}
+
+function readBoot({ kernel, initrd, append }: GuestFiles): Promise<BootFiles> {
+  return readShared({ kernel, initrd, append });
+}
+
+function create(machine: Harts, boot: BootFiles, { number, memory, shares }: { readonly number: number; readonly memory: number; readonly shares: number }): BenchVm {
+  return new BenchVm(machine.create({
+    name: `vm${number}`, cpus: 1, memory: memory * MIB, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares, cap: 1 },
+  }, boot));
 }

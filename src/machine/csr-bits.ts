@@ -91,6 +91,8 @@ export const cause = {
   loadGuestPage: 21,
   virtualInstruction: 22,
   storeGuestPage: 23,
+  /** No trap, but what a monitor is told where it has put a call-out in the place of an instruction. In the custom range. */
+  callOut: 63,
   // Designated for custom use (privileged manual, table of mcause): where software fills the TLB.
   instructionTlbMiss: 24,
   loadTlbMiss: 25,

@@ -3,9 +3,10 @@ import { HostelryError } from "#base/errors.ts";
 import { probeFusedMultiplyAdd } from "#riscv/floating-point/fused-multiply-add.ts";
 import { Cooling } from "./cooling.ts";
 import { instantiateHart, HartState, type HartInstance } from "./hart.ts";
+import { handler } from "./hart/decode.ts";
 import { ExitReason } from "./hart/exit-reason.ts";
 import type { HartProgramOptions } from "./hart/hart-program.ts";
-import { counterCount, frame, layout, memoryMap, type MapOptions, type MemoryMap } from "./layout.ts";
+import { counterCount, frame, layout, memoryMap, predecoded, type MapOptions, type MemoryMap } from "./layout.ts";
 import { standardModel, type MachineModel } from "./model.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import { machineStats, TierTimes, type MachineStats } from "./stats.ts";
@@ -102,6 +103,22 @@ export class Processor {
   contextChanged(): void {
     this.hart.exports.updatePmp(this.map.hart);
     this.hart.exports.selectBank(this.map.hart);
+  }
+
+  /**
+   * The instruction that the hart has decoded at a host address is the monitor's from now on: it comes out with `cause.callOut`. With `on` false, it
+   * is executed as it is again. Nothing happens if it is not decoded, or lies across two pages.
+   */
+  callOutAt(host: number, on: boolean): void {
+    const inPage = host % 4096;
+    const page = this.#view.getUint32(this.map.frames + Math.floor((host - this.map.ram) / 4096) * frame.size + frame.predecoded, true);
+    if (page === 0 || inPage === 4094) return;
+    const entry = page + predecoded.header + (inPage >>> 1) * 8;
+    const now = this.#view.getUint16(entry, true);
+    if (on ? now === handler.undecoded || now === handler.head : now !== handler.callOut) return;
+    this.#view.setBigUint64(entry, BigInt(on ? handler.callOut : handler.undecoded), true);
+    // Regions with the instruction are made anew without it.
+    if (on) this.translator?.codeWritten?.(host, 2);
   }
 
   stats(idleSeconds: number): MachineStats {

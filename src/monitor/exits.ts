@@ -21,8 +21,10 @@ export const exitKinds = [
   "true-fault",
   /** A page fault by the shadow's alone. */
   "hidden-fault",
-  /** A write to one of its page tables. */
+  /** A write to one of its page tables: as a fault, */
   "table-write",
+  /** or by an instruction that wrote to them often, and has a call to the monitor in its place. */
+  "call-out",
   /** WFI with nothing pending. */
   "wait",
   /** The slice was used up. */

@@ -202,6 +202,11 @@ export class VirtualCore implements Core, Saveable {
     } else hart.exports.selectView(map.hart);
   }
 
+  /** See Processor. */
+  callOutAt(host: number, on: boolean): void {
+    this.#processor.callOutAt(host, on);
+  }
+
   /** Runs `body` with a budget of one instruction. */
   single(body: () => void): void {
     const { state } = this;

@@ -1,6 +1,7 @@
 /** Guests by every technique, and from one to another while they run. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { operations } from "../../bench/technique-operations.ts";
 import { EXIT, TestMonitor, type TestVmOptions } from "../kit/monitor.ts";
 import { allTechniques, titleOf } from "../kit/techniques.ts";
 
@@ -105,5 +106,18 @@ suite("techniques", () => {
     assert.ok(end?.kind === "failed" && end.code === "illegal-instruction", JSON.stringify(end));
     // The float instruction before it only waits for floating point to be on.
     assert.match(end.message, /0xffffffff at 0x80/);
+  });
+
+  test("an instruction that writes to tables often becomes a call to the monitor, and writes the same", () => {
+    const often = operations.find(({ name }) => name.startsWith("page-table write"))!;
+    const exits = (["trap-and-emulate", "binary-translation"] as const).map((cpu) => {
+      const { vm } = new TestMonitor({ translate: true }).runToEnd((often.guest(200) as { readonly source: string }).source, { cpu });
+      return { ...vm.exits.counts(), instructions: vm.computer.instret };
+    });
+    const [trapping, translating] = exits;
+    assert.equal(trapping!["call-out"], 0);
+    assert.ok(translating!["call-out"] > 150, `${translating!["call-out"]} call-outs`);
+    assert.equal(translating!["call-out"] + translating!["table-write"], trapping!["table-write"]);
+    assert.equal(translating!.instructions, trapping!.instructions);
   });
 });

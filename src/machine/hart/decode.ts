@@ -28,6 +28,8 @@ export const handler = {
   pageEnd: 1,
   /** A region begins here; the immediate is the address of its record. */
   head: 2,
+  /** In the place of an instruction: the monitor does it. Set by the monitor alone (`Processor.callOutAt`), and gone as soon as the code is written. */
+  callOut: 3,
 } as const;
 
 /** An instruction as it stands in memory: a handler knows it, and its length. */
@@ -37,7 +39,7 @@ export interface Form {
 }
 
 /** Form n has handler n + firstForm: the instructions of the table, then those that have a short form too. */
-export const firstForm = 3;
+export const firstForm = 4;
 export const forms: readonly Form[] = [
   ...instructions.map((_, number): Form => ({ number, length: 4 })),
   ...[...new Set(decoderRows.filter(({ encoding }) => encoding.length === 2).map(({ number }) => number))].map(

@@ -345,6 +345,7 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
             instructions[form.number]!.semantics(semantics);
             semantics.end();
           } else if (i === handler.undecoded) undecoded(labels);
+          else if (i === handler.callOut) callOut();
           else if (i === handler.pageEnd) {
             f.set(budget, i32.add(budget, 1));
             f.set(pc, pcOfIp());
@@ -367,6 +368,15 @@ export function defineInterpreter(program: Program, parts: InterpreterParts): In
         () => f.store("i64", ip, call(decoder.entryAt, state.base, host)),
       );
       f.branch(next);
+    }
+
+    function callOut(): void {
+      f.set(pc, pcOfIp());
+      f.set(budget, i32.add(budget, 1));
+      state.set("exitCause", cause.callOut);
+      state.set("exitInstruction", instructionBits());
+      state.set("exitPc", pc);
+      leave(ExitReason.exit);
     }
 
     function head({ fetch, next, redirected }: Labels): void {

@@ -4,6 +4,7 @@
  */
 import { decode, type Decoded } from "#riscv/table.ts";
 import type { Instruction } from "#riscv/instruction.ts";
+import { handler } from "../hart/decode.ts";
 import { frame, predecoded, request, type MemoryMap } from "../layout.ts";
 import { codeHash } from "./code-hash.ts";
 
@@ -119,7 +120,7 @@ export class CodeReader {
     return hostAt(this.#request, offset);
   }
 
-  /** Whether the interpreter has met the instruction: what it hasn't is cold, and not worth translating. */
+  /** Whether the interpreter has met the instruction: what it hasn't is cold, and not worth translating. What is the monitor's can't be. */
   wasExecuted(offset: number): boolean {
     const host = this.host(offset);
     if (host === 0) return false;
@@ -127,7 +128,8 @@ export class CodeReader {
     const page = this.#view.getUint32(frames + ((host - ram) >>> 12) * frame.size + frame.predecoded, true);
     // Instructions that lie across two pages have no entry.
     if (page === 0 || (host & 4095) === 4094) return true;
-    return this.#view.getUint32(page + predecoded.header + ((host & 4095) >>> 1) * 8, true) !== 0;
+    const handled = this.#view.getUint16(page + predecoded.header + ((host & 4095) >>> 1) * 8, true);
+    return handled !== handler.undecoded && handled !== handler.callOut;
   }
 
   decode(offset: number): Decoded | undefined {

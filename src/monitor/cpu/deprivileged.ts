@@ -10,6 +10,7 @@ import { UserModeConfinement } from "../confinement.ts";
 import type { Shadow, ShadowStatistics } from "../memory/shadow.ts";
 import type { VirtualMachine } from "../vm.ts";
 import { needsFloat, privileged, type Privileged } from "./privileged.ts";
+import { CallOuts } from "./call-outs.ts";
 import { SATP, ShadowPaging } from "./shadow-paging.ts";
 import type { CpuTechnique, Technique } from "./technique.ts";
 
@@ -26,13 +27,15 @@ const INSTRUCTION_LENGTH = 4;
 export class Deprivileged implements CpuTechnique {
   readonly confinement: UserModeConfinement;
   readonly #paging: ShadowPaging;
+  readonly #callOuts: CallOuts;
   readonly #vm: VirtualMachine;
   readonly #technique: Technique;
 
   constructor(vm: VirtualMachine, { technique, rewrites }: DeprivilegedOptions) {
     this.#vm = vm;
     this.#technique = technique;
-    this.#paging = new ShadowPaging(vm, { policy: technique.shadow, isVirtual: false, exit: () => this.exit() });
+    this.#paging = new ShadowPaging(vm, { policy: technique.shadow, isVirtual: false, exit: () => this.exit(), written: () => rewrites !== "none" && this.#callOuts.faulted() });
+    this.#callOuts = new CallOuts(vm, this.#paging);
     this.confinement = new UserModeConfinement(vm.memory.tables.hgatp(vm.id), rewrites, () => this.shadow.nowhere);
   }
 
@@ -53,6 +56,7 @@ export class Deprivileged implements CpuTechnique {
   }
 
   release(): void {
+    this.#callOuts.release();
     this.shadow.release();
   }
 
@@ -60,6 +64,8 @@ export class Deprivileged implements CpuTechnique {
     const why = this.#state.number("exitCause");
     if (why >= INTERRUPT) return this.#interrupt(why - INTERRUPT);
     switch (why) {
+      case cause.callOut:
+        return this.#callOuts.exit();
       case cause.ecallFromUser:
         return this.#isKernel ? this.#hypercall() : this.#reflect("guest-trap", why);
       case cause.illegalInstruction:

@@ -1,5 +1,6 @@
 /** Shadow paging as the exits of a guest see it, whether its kernel is in VS-mode or in U-mode: page faults, and what its kernel says of its tables. */
 import { cause } from "#machine/csr-bits.ts";
+import { FRAME_SIZE } from "#machine/frames.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import { emulateDeviceAccess } from "../io/emulated.ts";
 import type { Access } from "../memory/guest-walk.ts";
@@ -7,7 +8,7 @@ import { Shadow } from "../memory/shadow.ts";
 import type { CsrAccess } from "../virtual-core.ts";
 import type { VirtualMachine } from "../vm.ts";
 import type { Privileged } from "./privileged.ts";
-import { storeToTable } from "./table-write.ts";
+import { storeInteger, storeToTable } from "./table-write.ts";
 import type { ShadowPolicy } from "./technique.ts";
 
 export interface ShadowPagingOptions {
@@ -16,6 +17,8 @@ export interface ShadowPagingOptions {
   readonly isVirtual: boolean;
   /** What the technique does with an exit. */
   readonly exit: () => number;
+  /** Told of each store to a traced page. */
+  readonly written?: () => void;
 }
 
 export const SATP = 0x180;
@@ -34,10 +37,12 @@ export class ShadowPaging {
   readonly shadow: Shadow;
   readonly #vm: VirtualMachine;
   readonly #exit: () => number;
+  readonly #written: (() => void) | undefined;
 
-  constructor(vm: VirtualMachine, { policy, isVirtual, exit }: ShadowPagingOptions) {
+  constructor(vm: VirtualMachine, { policy, isVirtual, exit, written }: ShadowPagingOptions) {
     this.#vm = vm;
     this.#exit = exit;
+    this.#written = written;
     this.shadow = new Shadow({
       memory: vm.memory,
       policy,
@@ -87,8 +92,19 @@ export class ShadowPaging {
         return this.#reflect("access-fault", accessFaults[access]);
       case "table-write":
         this.#vm.record("table-write", fault.physical);
+        this.#written?.();
         return storeToTable(this.#vm, this.shadow, fault.physical, this.#exit);
     }
+  }
+
+  /** A store by the instruction at the pc, to this address, without its fault: whether it was to a traced page, and has been done. */
+  storeIfTraced(low: number, high: number): boolean {
+    const { core } = this.#vm;
+    const physical = this.shadow.physicalAddress(core.state, low, high, "store");
+    if (physical === undefined || !this.shadow.tables.isTraced(Math.floor(physical / FRAME_SIZE))) return false;
+    if (!storeInteger(this.#vm, this.shadow, physical)) return false;
+    this.#vm.record("call-out", physical);
+    return true;
   }
 
   #reflect(kind: "true-fault" | "access-fault", why: number): number {

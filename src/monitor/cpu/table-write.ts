@@ -10,17 +10,22 @@ const MOST_TRIES = 8;
 
 /** Does the store at this guest-physical address, and tells the shadow. Returns 0 or an ExitReason. */
 export function storeToTable(vm: VirtualMachine, shadow: Shadow, physical: number, exit: () => number): number {
+  return storeInteger(vm, shadow, physical) ? 0 : step(vm, shadow, Math.floor(physical / FRAME_SIZE), exit);
+}
+
+/** Does it if the instruction is a plain store, aligned: whether it is. */
+export function storeInteger(vm: VirtualMachine, shadow: Shadow, physical: number): boolean {
   const { core, memory } = vm;
   const { state } = core;
   const access = deviceAccess(state.number("exitInstruction"));
   const [page, offset] = [Math.floor(physical / FRAME_SIZE), physical % FRAME_SIZE];
-  if (access === undefined || access.kind !== "write" || offset % access.size !== 0) return step(vm, shadow, page, exit);
+  if (access === undefined || access.kind !== "write" || offset % access.size !== 0) return false;
   const bytes = memory.machine.writable(memory.touch(page));
   const [low, high] = [state.low("x", access.register), state.high("x", access.register)];
   for (let i = 0; i < access.size; i++) bytes[offset + i] = (i < 4 ? low : high) >>> (8 * (i & 3));
   core.retire(access.length);
   shadow.tableWritten(page, offset, offset + access.size - 1);
-  return 0;
+  return true;
 }
 
 /** Atomics and whatever else stores: the hart does the one instruction with the page writable, and what it has changed is looked for. */

@@ -192,6 +192,15 @@ export class Shadow {
     return this.tables.isTraced(page) && !this.#allowed.has(page);
   }
 
+  /** Where an access goes in the guest's physical memory; undefined if its tables refuse, or there is no memory. */
+  physicalAddress(state: HartState, low: number, high: number, access: Access): number | undefined {
+    const root = rootOf(state.low("parkedSatp", 0), state.high("parkedSatp"));
+    const mxr = (state.low("mstatus", 0) & MXR) !== 0;
+    if (this.#walk.walk(root, high * 2 ** 20 + (low >>> 12), access, viewOf(state), mxr) !== undefined) return undefined;
+    const { page } = this.#walk;
+    return this.#memory.pmap.holds(page) ? page * 4096 + (low & 4095) : undefined;
+  }
+
   /** Entries of a traced page, from the byte `first` to `last`, have been written. */
   tableWritten(page: number, first: number, last: number): void {
     const floods = (this.#floods.get(page) ?? 0) + 1;

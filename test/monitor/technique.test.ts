@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { operations } from "../../bench/technique-operations.ts";
+import { rewriting } from "#machine/csr-bits.ts";
+import { techniqueOf } from "#monitor/cpu/technique.ts";
 import { EXIT, TestMonitor, type TestVmOptions } from "../kit/monitor.ts";
 import { allTechniques, titleOf } from "../kit/techniques.ts";
 
@@ -38,6 +40,21 @@ const TICKING = `
   sret
   .align 12
   sum: .dword 0
+`;
+
+/** What its kernel writes to its registers, it finds there. */
+const REGISTERS = `
+  li   t0, 0x1235
+  csrw sscratch, t0
+  csrw sepc, t0
+  csrr s0, sscratch
+  csrr s1, sepc
+  csrw sie, t0
+  csrr s2, sie
+  csrrsi t1, sstatus, 2
+  csrrci t1, sstatus, 2
+  li   a0, 0
+  ${EXIT}
 `;
 
 const ILLEGAL = `
@@ -119,5 +136,29 @@ suite("techniques", () => {
     assert.ok(translating!["call-out"] > 150, `${translating!["call-out"]} call-outs`);
     assert.equal(translating!["call-out"] + translating!["table-write"], trapping!["table-write"]);
     assert.equal(translating!.instructions, trapping!.instructions);
+  });
+
+  test("what is rewritten traps where it is not", () => {
+    const counts = (["none", "silent", "all"] as const).map((rewrite) => {
+      const technique = rewrite === "none" ? techniqueOf({ cpu: "trap-and-emulate" }) : techniqueOf({ cpu: "binary-translation", rewrite });
+      return run(REGISTERS, { technique }).vm.exits.counts()["privileged-instruction"];
+    });
+    // Those of sstatus and sie don't trap on the silent machine, those of sscratch and sepc do.
+    assert.deepEqual(counts, [8, 4, 0]);
+  });
+
+  test("a rewrite that is wrong shows", () => {
+    const results = [false, true].map((planted) => {
+      const monitor = new TestMonitor();
+      const { map, memory } = monitor.processor;
+      const rows = new Uint8Array(memory.buffer, map.csrIndex + rewriting.all * 4096, 4096);
+      const [sscratch, sepc] = [0x140, 0x141];
+      if (planted) [rows[sscratch], rows[sepc]] = [rows[sepc]!, rows[sscratch]!];
+      const { x } = monitor.runToEnd(REGISTERS, { cpu: "binary-translation" });
+      return [8, 9, 18].map(x);
+    });
+    const expected = run(REGISTERS, {});
+    assert.deepEqual(results[0], [8, 9, 18].map(expected.x));
+    assert.notDeepEqual(results[1], results[0]);
   });
 });

@@ -239,7 +239,7 @@ suite("bad input: one line that says what to do, status 2, no file harmed", () =
     ["an option that is none", ["run", "--memry", "1G"], /Did you mean --memory\?/],
     ["a command that is none", ["runn"], /Did you mean run\?/],
     ["an image that isn't there", ["run", "nosuch"], /no image nosuch/],
-    ["a TLB that software fills, in a VM", ["run", "--tlb", "software", "--kernel", kernel], /the bare machine's: add --bare/],
+    ["a TLB that software fills, in VS-mode", ["run", "--tlb", "software", "--cpu", "hardware", "--kernel", kernel], /choose trap-and-emulate or binary-translation/],
     ["an image and a kernel", ["run", "nosuch", "--kernel", kernel], /leave out one/],
   ];
   for (const [what, args, message] of cases) {

@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import type { Messages } from "./messages.ts";
 import type { ClientOptions, CreateOptions, SetOptions } from "./operate.ts";
 import { parseCap, parseCount, parseCpus, parseMemory } from "./options.ts";
-import { driveOption, environmentOption, machineOption, techniqueOptions, withParser } from "./parsers.ts";
+import { driveOption, environmentOption, machineOption, techniqueOptions, tlbOption, withParser } from "./parsers.ts";
 import type { ServeOptions } from "./serve.ts";
 
 const SOCKET = "the server's socket, in the place of $HOSTELRY_SOCKET or $XDG_RUNTIME_DIR/hostelry/hostelry.sock";
@@ -26,6 +26,7 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .option("--socket <path>", SOCKET.replace("the server's socket", "where it listens"))
     .addOption(withParser(new Option("--harts <number>", "harts of the machine, each a thread"), parseCount("--harts")).default(availableParallelism(), "the host's CPUs"))
     .addOption(machineOption())
+    .addOption(tlbOption())
     .addOption(withParser(new Option("--memory <size>", "the machine's memory, for all VMs, with K, M or G"), parseMemory).default(2 * 2 ** 30, "2G"))
     .option("--overcommit", "let VMs be promised more memory, together, than there is: one that finds none left ends")
     .action(async (options: ServeOptions) => {

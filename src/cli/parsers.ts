@@ -44,9 +44,9 @@ export function techniqueOptions(): Option[] {
 /** Those of a command's options that say how a VM is virtualized. */
 export const techniqueAmong = ({ cpu, mmu, shadow, rewrite, onIllegal }: TechniqueOptions): TechniqueOptions => ({ cpu, mmu, shadow, rewrite, onIllegal });
 
-/** `--tlb`: of the bare machine. */
+/** `--tlb`. */
 export function tlbOption(): Option {
-  return new Option("--tlb <who>", "who fills the bare machine's TLB: on `software`, a miss is a trap (docs/software-tlb.md)").choices(tlbKinds).default("hardware");
+  return new Option("--tlb <who>", "who fills the machine's TLB, and a VM's: with `software`, a miss is a trap (docs/software-tlb.md)").choices(tlbKinds).default("hardware");
 }
 
 function parsing<T>(parse: (text: string) => T, text: string): T {

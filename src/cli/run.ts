@@ -52,14 +52,11 @@ interface BootChoice {
 
 /** `machine`: a bare one that has begun to start. Returns the exit status. */
 export async function run(imageName: string | undefined, options: RunOptions, messages: Messages, machine: MachineThread | undefined): Promise<number> {
-  if (!isBare(options) && options.tlb === "software") {
-    throw new HostelryError("bare-tlb", "a TLB that software fills is the bare machine's: add --bare, or leave out --tlb software");
-  }
   const choice = await choose(imageName, options, messages);
   const interactive = process.stdin.isTTY === true;
   const append = [choice.append, ...(interactive ? terminalWords() : choice.image ? ["hostelry.pipe=1"] : [])].filter((word) => word !== "").join(" ");
   const mode: ConsoleMode = interactive ? "terminal" : /(^| )hostelry\.pipe=1( |$)/.test(append) ? "shell-pipe" : "raw-pipe";
-  const technique = techniqueAmong(options);
+  const technique = techniqueAmong(!isBare(options) && options.tlb === "software" ? { ...options, cpu: options.cpu ?? "trap-and-emulate" } : options);
   if (isBare(options)) refuseForBare(options.cpus, technique);
   const config: RunConfig = {
     model: { kind: options.machine, tlb: options.tlb },

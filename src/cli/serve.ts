@@ -1,6 +1,6 @@
 /** `hostelry serve`: holds a machine until it is told to end. */
 import { socketPath } from "#host/node/socket-path.ts";
-import { standardModel, type MachineKind } from "#machine/model.ts";
+import type { MachineKind, TlbKind } from "#machine/model.ts";
 import { startServer } from "#server/server.ts";
 import { constants } from "node:os";
 import { ExitStatus } from "./exit-status.ts";
@@ -9,6 +9,7 @@ import { formatBytes, type Messages } from "./messages.ts";
 export interface ServeOptions {
   readonly socket?: string;
   readonly machine: MachineKind;
+  readonly tlb: TlbKind;
   readonly harts: number;
   readonly memory: number;
   readonly overcommit?: boolean;
@@ -18,10 +19,10 @@ export interface ServeOptions {
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** Returns the exit status. */
-export async function serve({ machine, harts, memory, overcommit = false, socket: named }: ServeOptions, messages: Messages): Promise<number> {
+export async function serve({ machine, tlb, harts, memory, overcommit = false, socket: named }: ServeOptions, messages: Messages): Promise<number> {
   const socket = socketPath(named);
   const server = await startServer({
-    socket, harts, memory, overcommit, model: { ...standardModel, kind: machine },
+    socket, harts, memory, overcommit, model: { kind: machine, tlb },
     warn: (message) => messages.warn(message),
     bug: (error) => messages.error(`a bug in Hostelry: ${error instanceof Error ? error.stack : String(error)}`),
   });

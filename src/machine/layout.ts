@@ -113,6 +113,9 @@ const fieldSpecs = {
    */
   tlbEntryHi: ["i64", 64],
   tlbEntryLo: ["i64", 64],
+  /** Of a deprivileged guest, its own entries; those above then lead to frames, and the registers below are the guest's. */
+  virtualTlbHi: ["i64", 64],
+  virtualTlbLo: ["i64", 64],
   tlbHi: "i64",
   tlbLo: "i64",
   tlbContext: "i64",

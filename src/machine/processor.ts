@@ -31,6 +31,7 @@ export class Processor {
   readonly memory: WebAssembly.Memory;
   readonly state: HartState;
   readonly hart: HartInstance;
+  readonly model: MachineModel;
   readonly programOptions: HartProgramOptions;
   /** The machine's memory, as devices see it that don't know of virtual machines. */
   readonly dma: PhysicalMemory;
@@ -43,6 +44,7 @@ export class Processor {
 
   constructor(memory: WebAssembly.Memory, map: MemoryMap, model: MachineModel = standardModel) {
     this.map = map;
+    this.model = model;
     this.programOptions = { fusedMultiplyAdd: probeFusedMultiplyAdd(), model };
     this.memory = memory;
     this.state = new HartState(memory, map.hart);

@@ -17,9 +17,9 @@ export const exitKinds = [
   "guest-trap",
   /** An interrupt handed to its kernel. */
   "interrupt",
-  /** A page fault by the guest's own tables, handed to its kernel. */
+  /** A page fault by the guest's own tables, or a miss of a TLB that it fills, handed to its kernel. */
   "true-fault",
-  /** A page fault by the shadow's alone. */
+  /** A page fault by the shadow's alone, or a miss of the hart's TLB alone. */
   "hidden-fault",
   /** A write to one of its page tables: as a fault, */
   "table-write",

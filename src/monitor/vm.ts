@@ -5,6 +5,7 @@ import { Computer, type ClockMode, type MachineEnd } from "#machine/computer.ts"
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { Guest, Processor } from "#machine/processor.ts";
 import type { Outside } from "#machine/inputs.ts";
+import type { TlbKind } from "#machine/model.ts";
 import { silenced, type Silenced } from "#machine/silences.ts";
 import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
@@ -65,6 +66,8 @@ export class VirtualMachine implements Guest {
   readonly cores: readonly VirtualCore[];
   readonly board: Board;
   readonly memory: GuestMemory;
+  /** Who fills its TLB: as on the machine. */
+  readonly tlb: TlbKind;
   readonly exits = new ExitRecorder(EPOCH + performance.now());
   #technique: Technique;
   #cpu: CpuTechnique;
@@ -81,10 +84,11 @@ export class VirtualMachine implements Guest {
     this.name = options.name;
     this.id = options.id;
     this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory }, saved?.memory);
-    this.#technique = options.technique ?? techniqueOf({});
+    this.tlb = processor.model.tlb;
+    this.#technique = this.#fitting(options.technique ?? techniqueOf({}));
     this.#cpu = techniques[this.#technique.cpu](this, this.#technique);
     this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement));
-    this.computer = new Computer({ harts: this.cores, hypervisor: false, dma: this.memory, memory: this.memory }, options.clock, options.outside);
+    this.computer = new Computer({ harts: this.cores, hypervisor: false, tlb: this.tlb, dma: this.memory, memory: this.memory }, options.clock, options.outside);
     this.board = new Board({ ...options, computer: this.computer });
     this.#congested = options.congested ?? (() => false);
     if (saved !== undefined) this.#restore(saved);
@@ -172,12 +176,19 @@ export class VirtualMachine implements Guest {
 
   /** To be called between slices: it goes on in another way, and its guest notices nothing. Throws HostelryError `no-frames`, and it is as before. */
   setTechnique(technique: Technique): void {
+    this.#fitting(technique);
     const cpu = techniques[technique.cpu](this, technique);
     for (const core of this.cores) core.confine(cpu.confinement);
     this.#cpu.release();
     this.#technique = technique;
     this.#cpu = cpu;
     this.core.flushTranslations();
+  }
+
+  /** Throws HostelryError `technique` if the machine can't do it. */
+  #fitting(technique: Technique): Technique {
+    if (this.tlb === "hardware" || technique.cpu !== "hardware") return technique;
+    throw new HostelryError("technique", "VS-mode's page tables are walked, and this machine's VMs fill their TLBs: choose trap-and-emulate or binary-translation");
   }
 
   get congested(): boolean {

@@ -57,6 +57,13 @@ suite("the small kernel", () => {
     });
   }
 
+  test("fills its TLB in U-mode as on the bare machine, to the last instruction", async () => {
+    const outputs = await Promise.all([["--bare"], ["--cpu", "trap-and-emulate"], ["--cpu", "binary-translation"]].map(async (where) =>
+      (await hostelry(["run", "--tlb", "software", ...where, "--clock", "instructions", "--seed", "1", "--memory", "8M", "--kernel", kernel, "--append", commands])).stdout));
+    assert.match(outputs[0]!, /measure syscall 100 /);
+    assert.deepEqual([outputs[1], outputs[2]], [outputs[0], outputs[0]]);
+  });
+
   test("runs its programs above OpenSBI", { skip: skipWithoutFile(OPENSBI, "opensbi") }, async () => {
     const { status, stdout } = await hostelry(["run", "--clock", "instructions", "--bios", OPENSBI, "--memory", "64M", "--kernel", kernel, "--append", commands]);
     assert.equal(status, 0);

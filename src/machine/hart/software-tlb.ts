@@ -176,7 +176,9 @@ function small(number: number, name: FieldName & ("tlbWired" | "tlbNext"), read:
   };
 }
 
-const ownOfHost = (csr: Csr): Csr => ({ ...csr, guest: "absent", deprivileged: "monitor" });
+/** Of VS-mode there is none; but a deprivileged kernel has its registers where the hart's are, all but for what works on entries. */
+const ofUserModeGuests = (csr: Csr): Csr => ({ ...csr, guest: "absent", ...(csr.number === stlbop ? { deprivileged: "monitor" } : {}) });
+const stlbop = 0x5c6;
 const virtualPageNumber = (1n << 27n) - 1n;
 
 /** In the custom space of the supervisor (privileged manual, 2.1). */
@@ -198,7 +200,7 @@ export const softwareTlbCsrs: readonly Csr[] = [
     write: ({ state }: Context, value: Local) => state.set("tlbContext", i64.and(value, -8)),
   },
   {
-    number: 0x5c6,
+    number: stlbop,
     read: constant(0),
     write: (c: Context, value: Local) => {
       c.f.call(c.tlbOperation!, [c.state.base, i32.wrap(value)]);
@@ -212,4 +214,4 @@ export const softwareTlbCsrs: readonly Csr[] = [
     write: ({ state }, value) => state.set("tlbScratch", value, index),
   })),
   { number: 0xdc0, read: constant(entries) },
-].map(ownOfHost);
+].map(ofUserModeGuests);

@@ -43,6 +43,7 @@ const accesses = causeSet(
 const addressing = accesses | causeSet(
   cause.instructionMisaligned, cause.instructionAccess, cause.breakpoint, cause.instructionPage, cause.instructionGuestPage,
 );
+const misses = causeSet(cause.loadTlbMiss, cause.storeTlbMiss);
 /** Those that write the instruction to tval. */
 const forbidden = causeSet(cause.illegalInstruction, cause.virtualInstruction);
 
@@ -109,7 +110,7 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
     const implicit = f.let(select(isGuestPage, state.get("faultImplicit"), 0));
     f.if(state.get("monitored"), () => {
       state.set("exitCause", i32.or(number, i32.shl(isInterrupt, 31)));
-      state.set("exitInstruction", conditional(isException(accesses | forbidden), state.get("faultInstruction"), 0));
+      state.set("exitInstruction", conditional(isException(accesses | misses | forbidden), state.get("faultInstruction"), 0));
       state.set("exitImplicit", implicit);
       state.set("exitPc", pc);
       state.set("exitTval", value);

@@ -7,11 +7,13 @@ import { cause, interrupt, virtualInterrupts, type rewriting } from "#machine/cs
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { UserModeConfinement } from "../confinement.ts";
-import type { Shadow, ShadowStatistics } from "../memory/shadow.ts";
+import type { ShadowStatistics } from "../memory/shadow.ts";
+import type { CsrAccess } from "../virtual-core.ts";
 import type { VirtualMachine } from "../vm.ts";
 import { needsFloat, privileged, type Privileged } from "./privileged.ts";
 import { CallOuts } from "./call-outs.ts";
 import { SATP, ShadowPaging } from "./shadow-paging.ts";
+import { SoftwareTlbPaging, STLBOP } from "./software-tlb-paging.ts";
 import type { CpuTechnique, Technique } from "./technique.ts";
 
 export interface DeprivilegedOptions {
@@ -26,20 +28,25 @@ const INSTRUCTION_LENGTH = 4;
 
 export class Deprivileged implements CpuTechnique {
   readonly confinement: UserModeConfinement;
-  readonly #paging: ShadowPaging;
-  readonly #callOuts: CallOuts;
+  readonly #paging: ShadowPaging | SoftwareTlbPaging;
+  /** Of shadow tables. */
+  readonly #callOuts: CallOuts | undefined;
   readonly #vm: VirtualMachine;
   readonly #technique: Technique;
 
   constructor(vm: VirtualMachine, { technique, rewrites }: DeprivilegedOptions) {
     this.#vm = vm;
     this.#technique = technique;
-    this.#paging = new ShadowPaging(vm, { policy: technique.shadow, isVirtual: false, exit: () => this.exit(), written: () => rewrites !== "none" && this.#callOuts.faulted() });
-    this.#callOuts = new CallOuts(vm, this.#paging);
+    if (vm.tlb === "software") this.#paging = new SoftwareTlbPaging(vm);
+    else {
+      const written = (): void => void (rewrites !== "none" && this.#callOuts?.faulted());
+      this.#paging = new ShadowPaging(vm, { policy: technique.shadow, isVirtual: false, exit: () => this.exit(), written });
+      this.#callOuts = new CallOuts(vm, this.#paging);
+    }
     this.confinement = new UserModeConfinement(vm.memory.tables.hgatp(vm.id), rewrites, () => this.shadow.nowhere);
   }
 
-  get shadow(): Shadow {
+  get shadow(): (ShadowPaging | SoftwareTlbPaging)["shadow"] {
     return this.#paging.shadow;
   }
 
@@ -51,12 +58,12 @@ export class Deprivileged implements CpuTechnique {
     return this.#state.number("virtualPrivilege") === 1;
   }
 
-  statistics(): ShadowStatistics {
+  statistics(): ShadowStatistics | null {
     return this.shadow.statistics();
   }
 
   release(): void {
-    this.#callOuts.release();
+    this.#callOuts?.release();
     this.shadow.release();
   }
 
@@ -65,7 +72,7 @@ export class Deprivileged implements CpuTechnique {
     if (why >= INTERRUPT) return this.#interrupt(why - INTERRUPT);
     switch (why) {
       case cause.callOut:
-        return this.#callOuts.exit();
+        return this.#callOuts!.exit();
       case cause.ecallFromUser:
         return this.#isKernel ? this.#hypercall() : this.#reflect("guest-trap", why);
       case cause.illegalInstruction:
@@ -73,6 +80,9 @@ export class Deprivileged implements CpuTechnique {
       case cause.instructionPage:
       case cause.loadPage:
       case cause.storePage:
+      case cause.instructionTlbMiss:
+      case cause.loadTlbMiss:
+      case cause.storeTlbMiss:
         return this.#paging.pageFault(why);
       default:
         return this.#reflect("guest-trap", why);
@@ -121,10 +131,15 @@ export class Deprivileged implements CpuTechnique {
   }
 
   #accessCsr(access: Privileged & { readonly kind: "csr" }): number {
-    const done = access.csr === SATP ? this.#paging.accessSatp(access) : this.#vm.core.accessCsr(access);
-    if (done) return GO_ON;
+    if (this.#access(access)) return GO_ON;
     this.#vm.core.retire(-INSTRUCTION_LENGTH, -1);
     return this.#illegal(this.#state.number("exitInstruction"));
+  }
+
+  #access(access: CsrAccess): boolean {
+    if (access.csr === SATP) return this.#paging.accessSatp(access);
+    if (access.csr === STLBOP && this.#paging instanceof SoftwareTlbPaging) return this.#paging.operate(access);
+    return this.#vm.core.accessCsr(access);
   }
 
   /** Not for want of privilege. Throws HostelryError `illegal-instruction` if that is to end the VM. */

@@ -2,7 +2,9 @@
  * The walk of a guest's own page tables by the monitor, as the machine does it for a guest that has them to itself (privileged manual, 12.3.2):
  * Sv39, Sv48 or Sv57, over guest-physical memory.
  */
+import { privilege, virtualBit } from "#machine/csr-bits.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
+import type { HartState } from "#machine/hart.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 
 /** Bits of a page table entry. */
@@ -101,11 +103,23 @@ export class GuestWalk {
   }
 }
 
-function allows(flags: number, access: Access, view: View, mxr: boolean): boolean {
+/** Whether an access is what a leaf with these flags is for. */
+export function allows(flags: number, access: Access, view: View, mxr: boolean): boolean {
   if (access === "fetch" ? !(flags & pte.execute) : access === "store" ? !(flags & pte.write) : !(flags & (mxr ? pte.read | pte.execute : pte.read))) {
     return false;
   }
   return isSeen(flags, view) && !(view === views.kernelWithSum && access === "fetch" && flags & pte.user);
+}
+
+const SUM = 1 << 18;
+
+/** Who accesses, by a hart's state. */
+export function viewOf(state: HartState): View {
+  const mode = state.number("privilege");
+  const isVirtual = (mode & virtualBit) !== 0;
+  const isKernel = isVirtual ? mode === privilege.virtualSupervisor : state.number("virtualPrivilege") === 1;
+  if (!isKernel) return views.user;
+  return state.low(isVirtual ? "mstatus" : "parkedStatus", 0) & SUM ? views.kernelWithSum : views.kernel;
 }
 
 /** Whether a view has pages with these flags at all. */

@@ -5,10 +5,9 @@
  *
  * A guest's kernel and programs are both in U-mode, so each address space has a shadow for each view: see house rules in hart/deprivileged.ts.
  */
-import { privilege, virtualBit } from "#machine/csr-bits.ts";
 import type { HartState } from "#machine/hart.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import { everything, GuestWalk, isSeen, pte, rootOf, span, views, type Access, type AddressSpaceRoot, type ShadowView, type View } from "./guest-walk.ts";
+import { everything, GuestWalk, isSeen, pte, rootOf, span, viewOf, views, type Access, type AddressSpaceRoot, type ShadowView, type View } from "./guest-walk.ts";
 import type { ShadowPolicy } from "../cpu/technique.ts";
 import { shadowBound } from "./footprint.ts";
 import { ShadowTables, type ShadowTable } from "./shadow-tables.ts";
@@ -367,16 +366,7 @@ export class Shadow {
 }
 
 const MXR = 1 << 19;
-const SUM = 1 << 18;
 const BARE_FLAGS = 0xef;
-
-function viewOf(state: HartState): View {
-  const mode = state.number("privilege");
-  const isVirtual = (mode & virtualBit) !== 0;
-  const isKernel = isVirtual ? mode === privilege.virtualSupervisor : state.number("virtualPrivilege") === 1;
-  if (!isKernel) return views.user;
-  return state.low(isVirtual ? "mstatus" : "parkedStatus", 0) & SUM ? views.kernelWithSum : views.kernel;
-}
 
 const keyOf = ({ levels, page }: AddressSpaceRoot): number => page * 8 + levels;
 

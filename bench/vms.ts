@@ -96,7 +96,13 @@ function readBoot({ kernel, initrd, append }: GuestFiles): Promise<BootFiles> {
   return readShared({ kernel, initrd, append });
 }
 
-function create(machine: Harts, boot: BootFiles, { number, memory, shares }: { readonly number: number; readonly memory: number; readonly shares: number }): BenchVm {
+interface Definition {
+  readonly number: number;
+  readonly memory: number;
+  readonly shares: number;
+}
+
+function create(machine: Harts, boot: BootFiles, { number, memory, shares }: Definition): BenchVm {
   return new BenchVm(machine.create({
     name: `vm${number}`, cpus: 1, memory: memory * MIB, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares, cap: 1 },
   }, boot));

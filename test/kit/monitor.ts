@@ -8,7 +8,7 @@ import { memoryMap } from "#machine/layout.ts";
 import { standardModel, type MachineModel } from "#machine/model.ts";
 import { allocate, Processor } from "#machine/processor.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
-import { ImmediateCompiler, TranslationRegistry } from "#machine/translate/registry.ts";
+import { ImmediateCompiler, TranslationRegistry, type RegistryOptions } from "#machine/translate/registry.ts";
 import { techniqueOf, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
@@ -43,8 +43,8 @@ export type TestVmOptions = Partial<VmOptions> & TechniqueOptions;
 export interface TestMonitorOptions {
   readonly memory?: number;
   readonly translate?: boolean;
-  /** How many bytes of modules its translator keeps. */
-  readonly moduleBytes?: number;
+  /** Limits of its translator, for instance. */
+  readonly registry?: RegistryOptions;
   /** The standard machine if absent. */
   readonly model?: MachineModel;
 }
@@ -60,15 +60,14 @@ export class TestMonitor {
   #deadline = Infinity;
   #nextId = 1;
 
-  constructor({ memory = 64 * MIB, translate = false, moduleBytes, model = standardModel }: TestMonitorOptions = {}) {
+  constructor({ memory = 64 * MIB, translate = false, registry = {}, model = standardModel }: TestMonitorOptions = {}) {
     const map = memoryMap(memory);
     const linear = allocate(map);
     this.processor = new Processor(linear, map, model);
     if (translate) {
       const compiler = new RegionCompiler(linear.buffer, map, this.processor.hart.imports, this.processor.programOptions);
       const port = new ImmediateCompiler((requests) => compiler.compile(requests), () => 0);
-      const options = { patience: 0, ...(moduleBytes === undefined ? {} : { moduleBytes }) };
-      this.translations = new TranslationRegistry(linear, map, this.processor.state, this.processor.hart, port, options);
+      this.translations = new TranslationRegistry(linear, map, this.processor.state, this.processor.hart, port, { patience: 0, ...registry });
       this.processor.translator = this.translations;
     }
     this.frames = Frames.create(memory / 4096);

@@ -48,7 +48,7 @@ function runAll(sources: readonly string[], options: TestMonitorOptions = { tran
   const monitor = new TestMonitor(options);
   return sources.map((source) => {
     const vm = monitor.runToEnd(source);
-    return { sum: sum(vm), instructions: vm.vm.computer.instret, ...monitor.translations?.stats() };
+    return { sum: sum(vm), instructions: vm.vm.computer.instret, places: [...(monitor.translations?.places() ?? [])].length, ...monitor.translations?.stats() };
   });
 }
 
@@ -119,12 +119,21 @@ suite("translations of several VMs", () => {
     assert.equal(run(), run());
   });
 
+  const twenty = Array.from({ length: 40 }, (_, i) => program(i % 20));
+  const sums = twenty.map((_, i) => BigInt((i % 20) * 20_000));
+
   test("modules are let go when there are too many", () => {
-    const sources = Array.from({ length: 40 }, (_, i) => program(i % 20));
-    const results = runAll(sources, { translate: true, moduleBytes: 4000 });
-    assert.deepEqual(results.map(({ sum }) => sum), sources.map((_, i) => BigInt((i % 20) * 20_000)));
-    const [first] = runAll(sources.slice(0, 1));
+    const results = runAll(twenty, { translate: true, registry: { moduleBytes: 4000 } });
+    assert.deepEqual(results.map(({ sum }) => sum), sums);
+    const [first] = runAll(twenty.slice(0, 1));
     // The second time, none of the twenty is there any more.
     assert.equal(results[39]!.requested, 40 * first!.requested!);
+  });
+
+  test("places are let go when there are too many, and nothing has to be compiled for that", () => {
+    const results = runAll(twenty, { translate: true, registry: { places: 5 } });
+    assert.deepEqual(results.map(({ sum }) => sum), sums);
+    assert.equal(results[39]!.requested, results[19]!.requested);
+    assert.ok(results.every(({ places }) => places < 10));
   });
 });

@@ -1,7 +1,10 @@
 /** What the same code has in common wherever it stands, quickly worked out: the hart does so too, see `mayBeKnown` in hart/interpreter.ts. */
 import { knownCode } from "../layout.ts";
 
-/** Of the code at `at`, the first 8 bytes (of the last bytes of a page, those before them are part), and where in its page. Pages begin at multiples of 4096. */
+/**
+ * Of the code at `at`: its first 8 bytes (at the end of a page, the last 8), and where in the page they stand. Pages begin at multiples of 4096
+ * of `view`.
+ */
 export function codeHash(view: DataView, at: number): number {
   const inPage = at & 4095;
   const first = at - Math.max(inPage - 4088, 0);

@@ -39,7 +39,8 @@ export class CodeIndex<Entry extends { readonly region: CompiledRegion }> {
 
   /** A translation of the code that stands there, for this privilege. */
   find(wanted: RegionRequest, accept: (entry: Entry) => boolean = () => true): Entry | undefined {
-    return this.#entries.get(this.hash(wanted.head))?.find((entry) => entry.region.request.privilege === wanted.privilege && accept(entry) && this.isAt(entry.region, wanted));
+    const entries = this.#entries.get(this.hash(wanted.head));
+    return entries?.find((entry) => entry.region.request.privilege === wanted.privilege && accept(entry) && this.isAt(entry.region, wanted));
   }
 
   /** Keeps those that `keep` says. */

@@ -31,21 +31,24 @@ export class Places<Of extends Occupant> {
   readonly #byFrame = new Map<number, Set<Occupied<Of>>>();
   /** Records that are free again, by size. */
   readonly #freeRecords = new Map<number, number[]>();
+  readonly #limit: number;
   #nextRecord: number;
   /** Entries of the head table that are in use, or were. */
   #headsTaken = 0;
 
-  constructor(memory: ArrayBufferLike, map: MemoryMap, hart: HartInstance) {
+  /** For so many places, about. */
+  constructor(memory: ArrayBufferLike, map: MemoryMap, hart: HartInstance, limit = heads.count / 2) {
     this.#bytes = new Uint8Array(memory);
     this.#view = new DataView(memory as ArrayBuffer);
     this.#map = map;
     this.#hart = hart;
+    this.#limit = limit;
     this.#nextRecord = map.regions;
   }
 
   /** Whether there is no room for much more. */
   get full(): boolean {
-    return this.#nextRecord > this.#map.predecode - recordReserve || this.#headsTaken > heads.count / 2;
+    return this.#nextRecord > this.#map.predecode - recordReserve || this.#headsTaken > this.#limit;
   }
 
   get all(): Iterable<Occupied<Of>> {

@@ -72,6 +72,8 @@ export interface RegistryOptions {
   readonly patience?: number;
   /** Bytes of WebAssembly that are kept, about; machine code takes some ten times as much. */
   readonly moduleBytes?: number;
+  /** Places that translations stand at, at most, about. */
+  readonly places?: number;
 }
 
 /** So many within some instructions: the odd one costs less than a separate check would. The last is blamed, which is one that is often. */
@@ -137,7 +139,8 @@ export class TranslationRegistry implements Translator {
   /** Of all modules that are kept. */
   #moduleBytes = 0;
 
-  constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort, { patience = batchPatience, moduleBytes = 64 << 20 }: RegistryOptions = {}) {
+  constructor(memory: WebAssembly.Memory, map: MemoryMap, state: HartState, hart: HartInstance, port: CompilerPort, options: RegistryOptions = {}) {
+    const { patience = batchPatience, moduleBytes = 64 << 20, places } = options;
     this.#memory = memory;
     this.#view = new DataView(memory.buffer);
     this.#map = map;
@@ -147,7 +150,7 @@ export class TranslationRegistry implements Translator {
     this.#patience = patience;
     this.#moduleBytesLimit = moduleBytes;
     this.#index = new CodeIndex(memory.buffer, map);
-    this.#places = new Places(memory.buffer, map, hart);
+    this.#places = new Places(memory.buffer, map, hart, places);
   }
 
   /** To be called where the hart stands still. What is asked for while a batch is compiled makes the next one. */
@@ -388,7 +391,8 @@ export class TranslationRegistry implements Translator {
 function isMadeSo(made: RegionRequest, { hotLoops = [], separateChecks = [] }: RegionRequest): boolean {
   const unrolled = made.hotLoops ?? [];
   const separated = made.separateChecks ?? [];
-  return (unrolled === "all" || (hotLoops !== "all" && hotLoops.every((offset) => unrolled.includes(offset)))) && separateChecks.every((offset) => separated.includes(offset));
+  const unrolls = unrolled === "all" || (hotLoops !== "all" && hotLoops.every((offset) => unrolled.includes(offset)));
+  return unrolls && separateChecks.every((offset) => separated.includes(offset));
 }
 
 /** Compiles at once, on the calling thread: for tests, and where there is no other. */

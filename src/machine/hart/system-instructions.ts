@@ -8,6 +8,7 @@ import { entryByte } from "./decode.ts";
 import { ExitReason } from "./exit-reason.ts";
 import type { InterpretedSemantics, InterpreterParts, Labels, Registers } from "./interpreter.ts";
 import { bits, type State } from "./program.ts";
+import { fenced } from "./translation-banks.ts";
 
 type SystemHandler = (
   f: FunctionBuilder,
@@ -116,12 +117,12 @@ const waiting: Refusal = {
 
 const named = (r: Registers, operand: "rs1" | "rs2"): Expr => i32.ne(i32.load8U(r.ip, entryByte[operand]), 0);
 
-/** A fence by virtual address and address space, of the world that `guest` (i32) says. */
-function fence(refusal: Refusal, guest: (state: State) => Expr): SystemHandler {
+/** A fence by virtual address and address space, of the world (`fenced`) that `world` says. */
+function fence(refusal: Refusal, world: (state: State) => Expr): SystemHandler {
   return (f, state, parts, labels, r, s) => {
     guard(f, state, labels, refusal);
     const [byAddress, byAsid] = [named(r, "rs1"), named(r, "rs2")];
-    f.call(parts.banks.flush, [state.base, s.rs1, i32.wrap(s.rs2), byAddress, byAsid, guest(state)]);
+    f.call(parts.banks.flush, [state.base, s.rs1, i32.wrap(s.rs2), byAddress, byAsid, world(state)]);
     f.set(r.pc, s.next);
     f.branch(labels.fetch);
   };
@@ -250,7 +251,7 @@ const systemHandlers: Record<SystemOperation, SystemHandler> = {
     waitUnlessPending(f, state, r, s);
   },
   "sfence.vma": fence(supervisorFence, isGuest),
-  "hfence.vvma": fence(hypervisorOnly, () => i32.const(1)),
+  "hfence.vvma": fence(hypervisorOnly, () => i32.const(fenced.byHypervisor)),
   "hfence.gvma": (f, state, parts, labels, r, s) => {
     guard(f, state, labels, guestFence);
     // The address is given without its two lowest bits.

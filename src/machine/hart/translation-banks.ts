@@ -16,7 +16,10 @@ import { bits, State, type Program } from "./program.ts";
 export interface TranslationBanks {
   /** (state): selects the bank of the current context. To be called when privilege, satp or a bit of mstatus in the key changes. */
   readonly selectBank: FunctionReference;
-  /** (state, virtual, asid, hasVirtual i32, hasAsid i32, guest i32): SFENCE.VMA where V = 0; with `guest`, that of the virtual machine that hgatp names. */
+  /**
+   * (state, virtual, asid, hasVirtual i32, hasAsid i32, world i32): SFENCE.VMA or HFENCE.VVMA; `fenced` has the worlds. A guest's is that of the virtual
+   * machine that hgatp names.
+   */
   readonly flush: FunctionReference;
   /**
    * (state, guest physical, vmid, hasAddress i32, hasVmid i32): HFENCE.GVMA. A bank's entries don't know their guest physical addresses: if any
@@ -86,6 +89,9 @@ export const largePageShift = 21;
 export const hugePageShift = 30;
 export const codePageShift = 12;
 
+/** Whose translations a fence is for: those with V = 0, or a guest's, at its own word or at its hypervisor's. */
+export const fenced = { host: 0, byGuest: 1, byHypervisor: 2 } as const;
+
 export function defineTranslationBanks(program: Program): TranslationBanks {
   const { module, map } = program;
   const bankAt = (index: Expr): Expr => i32.add(i32.shl(index, Math.log2(bank.size)), map.banks);
@@ -138,7 +144,10 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     const guestKey = f.local("i64");
     const vmid = f.local("i32");
     const seen = f.local("i32");
+    // A guest's kernel has another place than its hypervisor's, whatever its VMID: they take turns at each trap.
+    const ownKind = f.let(i32.const(1));
     f.if(i32.and(data, virtualBit), () => {
+      f.set(ownKind, 3);
       // What the guest's hypervisor decides is in the key too; its VMID moves a guest's banks away from others'.
       const isGuest = f.let(i32.and(current, virtualBit));
       const hostStatus = f.let(conditional(isGuest, state.get("parkedStatus"), mstatus));
@@ -187,7 +196,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
         ),
       ),
     );
-    const kind = select(usesSum, i32.add(sum, 1), select(i32.eqz(data), seen, i32.const(3)));
+    const kind = select(usesSum, select(sum, i32.const(2), ownKind), select(i32.eqz(data), seen, i32.const(3)));
     const index = f.let(i32.or(i32.shl(i32.and(i32.add(keyAsid, vmid), 7), 2), kind));
     const base = f.let(bankAt(index));
     state.set("bank", base);
@@ -269,6 +278,8 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       Local,
       Local,
     ];
+    // Where a TLB holds both stages in one, this fence reaches both; hypervisors may have come to count on that.
+    f.if(i32.and(i32.eq(guest, fenced.byHypervisor), i32.eqz(hasVirtual)), () => forgetGuestPages(state, map));
     const dataVirtual = 1n << BigInt(bankKey.dataVirtual);
     const mask = f.let(select(guest, i64.const(dataVirtual | (0x3fffn << BigInt(bankKey.vmid))), i64.const(dataVirtual)));
     const wanted = f.let(

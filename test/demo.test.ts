@@ -16,12 +16,14 @@ interface Step {
 
 const changed = ({ changes }: Step): readonly string[] => changes.filter(({ register }) => register !== "hart's satp").map(({ register }) => register);
 
+async function followed(flow: "syscall" | "tlb", ...options: readonly string[]): Promise<{ vm: Step[]; bare: Step[] }> {
+  const { status, stdout, stderr } = await hostelry(["demo", flow, "--json", ...options]);
+  assert.equal(status, 0, stderr);
+  return JSON.parse(stdout) as { vm: Step[]; bare: Step[] };
+}
+
 suite("demo syscall", () => {
-  const follow = async (...options: readonly string[]): Promise<{ vm: Step[]; bare: Step[] }> => {
-    const { status, stdout, stderr } = await hostelry(["demo", "syscall", "--json", ...options]);
-    assert.equal(status, 0, stderr);
-    return JSON.parse(stdout) as { vm: Step[]; bare: Step[] };
-  };
+  const follow = (...options: readonly string[]) => followed("syscall", ...options);
 
   test("by trap-and-emulate: ecall, the OS's handler in U-mode, its privileged instructions and sret trap, and back", async () => {
     const { vm, bare } = await follow();
@@ -55,5 +57,35 @@ suite("demo syscall", () => {
     const wrong = await hostelry(["demo", "syscall", "--cpu", "none"]);
     assert.equal(wrong.status, 2);
     assert.match(wrong.stderr, new RegExp(`^hostelry: .*${cpuTechniques.join(", ")}.*\n$`));
+  });
+});
+
+suite("demo tlb", () => {
+  test("a miss: to the monitor, to the OS's handler, its write of the TLB and its sret trap, and the load again", async () => {
+    const { vm, bare } = await followed("tlb");
+    const steps = vm.map(({ actor, instruction, event }) => `${actor}: ${instruction.split(" ")[0]}, ${event}`);
+    const emulated = (name: string): string[] => [`OS: ${name}, trap`, `VMM: ${name}, privileged-instruction`];
+    assert.deepEqual(steps, [
+      "process: ld, trap", "VMM: ld, true-fault",
+      ...emulated("csrrw"), ...emulated("csrrs"), "OS: ld, done", ...emulated("csrrw"), ...emulated("csrrwi"), ...emulated("csrrs"), ...emulated("sret"),
+      "process: ld, done", "process: addi, done",
+    ]);
+    assert.deepEqual(changed(vm[1]!), changed(bare[0]!), "the monitor leaves what a miss leaves");
+    const write = vm.find(({ actor, instruction }) => actor === "VMM" && instruction.includes("stlbop"))!;
+    const [hart, guest] = ["hart's TLB", "TLB"].map((name) => write.changes.find(({ register }) => new RegExp(`^${name} \\d+$`).test(register))!.to);
+    const bareWrite = bare.find(({ instruction }) => instruction.includes("stlbop"))!;
+    assert.equal(guest, bareWrite.changes[0]!.to, "the guest's entry is the bare machine's");
+    assert.equal(BigInt(hart!) >> 44n, BigInt(guest!) >> 44n, "the same virtual page");
+    assert.notEqual(hart, guest, "and another frame");
+    assert.deepEqual(bare.map(({ instruction }) => instruction), vm.filter(({ index, actor }, i) => actor !== "VMM" && vm[i - 1]?.index !== index).map(({ instruction }) => instruction));
+  });
+
+  test("as text it is no wider than a terminal; in VS-mode there is no such TLB", async () => {
+    const { status, stdout } = await hostelry(["demo", "tlb"]);
+    assert.equal(status, 0);
+    assert.match(stdout, /10 instructions\. In the VM, 7 times in the VMM/);
+    for (const line of Buffer.from(stdout, "latin1").toString().split("\n")) assert.ok(line.length <= 120, line);
+    const wrong = await hostelry(["demo", "tlb", "--cpu", "hardware"]);
+    assert.deepEqual([wrong.status, wrong.stderr.trim().split("\n").length], [2, 1]);
   });
 });

@@ -8,17 +8,21 @@ export function addDemoCommands(program: Command, messages: Messages, finish: (s
   const demo = program.command("demo").summary("what virtualization does, shown on a real guest").description("What virtualization does, shown on a real guest.");
   const [cpu, mmu] = techniqueOptions().filter(({ long }) => long === "--cpu" || long === "--mmu");
 
-  demo.command("syscall")
-    .summary("a system call: process, operating system and VMM, step by step")
-    .description("A system call, instruction by instruction: process, operating system and VMM in three columns, and beside them the bare machine.\nOn a terminal, Enter goes on, q leaves.")
-    .addOption(cpu!.default("trap-and-emulate"))
-    .addOption(mmu!)
-    .option("--no-wait", "go through without waiting for Enter")
-    .option("--json", "as JSON")
-    .action(async (options: FlowOptions) => {
-      const [{ showFlow }, { systemCall }] = await Promise.all([import("./flow.ts"), import("#monitor/follow/scene.ts")]);
-      await showFlow(systemCall(), options);
-      finish(0);
-    });
+  const flow = (name: string, what: string, scene: "systemCall" | "tlbMiss"): void => {
+    demo.command(name)
+      .summary(`${what}: process, operating system and VMM, step by step`)
+      .description(`${what[0]!.toUpperCase()}${what.slice(1)}, instruction by instruction: process, operating system and VMM in three columns, and beside them the bare machine.\nOn a terminal, Enter goes on, q leaves.`)
+      .addOption(cpu!.default("trap-and-emulate"))
+      .addOption(mmu!)
+      .option("--no-wait", "go through without waiting for Enter")
+      .option("--json", "as JSON")
+      .action(async (options: FlowOptions) => {
+        const [{ showFlow }, scenes] = await Promise.all([import("./flow.ts"), import("#monitor/follow/scene.ts")]);
+        await showFlow(scenes[scene](), options);
+        finish(0);
+      });
+  };
+  flow("syscall", "a system call", "systemCall");
+  flow("tlb", "a miss of a TLB that software fills", "tlbMiss");
   void messages;
 }

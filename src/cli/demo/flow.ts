@@ -1,6 +1,7 @@
 /** A flow on the screen: process, operating system and VMM in three columns, and beside them the bare machine. */
 import { techniqueOf, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { followBare, followVm, type Change, type Step } from "#monitor/follow/follow.ts";
+import { mappingOf } from "#monitor/follow/registers.ts";
 import type { Scene } from "#monitor/follow/scene.ts";
 import { createInterface } from "node:readline/promises";
 import { printJson } from "../table.ts";
@@ -53,14 +54,20 @@ function instruction({ instruction: text, pc, privilege: { real, virtual }, even
 
 /** Why the monitor was called, and what it does. */
 function reason({ event, instruction: text }: Step): string {
+  if (event === "true-fault") return "A miss that is the OS's: call its TLB handler, at reduced privilege";
+  if (text.includes("stlbop")) return "The OS tried to update the TLB: note its VPN → PFN, and install VPN → MFN";
   if (event === "guest-trap") return "The process trapped: call the OS's trap handler, at reduced privilege";
-  if (event === "hidden-fault") return "The shadow tables lack this page: fill it in, and say nothing";
+  if (event === "hidden-fault") return "The hart has no translation for this page yet: fill it in, and say nothing";
   if (event !== "privileged-instruction") return `${event}: do what is to be done`;
   if (text === "sret") return "The OS tried to return from its trap: do the real return";
   return "Privileged, and legal in S: do it on the OS's own registers";
 }
 
-const changed = ({ register, to }: Change): string => `${register} ← ${register === "sstatus" ? status(to) : hex(to)}`;
+function changed({ register, to }: Change): string {
+  if (/TLB \d/.test(register)) return `${register} ← ${mappingOf(to).map(hex).join(" → ")}`;
+  return `${register} ← ${register === "sstatus" ? status(to) : hex(to)}`;
+}
+
 const hex = (value: bigint): string => (value < 10n ? `${value}` : `0x${value.toString(16)}`);
 
 /** What a trap and the return from it change (privileged manual, 12.1.1). */

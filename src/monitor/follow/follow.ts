@@ -56,7 +56,7 @@ const nowhere: Outside = {
 const surroundings = { drives: [], output: () => {}, terminal: { columns: 80, rows: 24 }, warn: () => {} };
 
 export function followBare(scene: Scene): Step[] {
-  const machine = new Machine({ ramSize: MEMORY, clock: "instructions", outside: nowhere, doorbell: new Doorbell() });
+  const machine = new Machine({ model: scene.model, ramSize: MEMORY, clock: "instructions", outside: nowhere, doorbell: new Doorbell() });
   const { computer, processor, state } = machine;
   new Board({ ...surroundings, computer }).boot(kernelOf(scene));
   return new Follower(scene, state, () => {
@@ -68,7 +68,7 @@ export function followBare(scene: Scene): Step[] {
 /** Throws HostelryError `technique` if that can't run the scene. */
 export function followVm(scene: Scene, technique: Technique): Step[] {
   const map = memoryMap(footprint(MEMORY, technique.mmu), FEW_PREDECODED_PAGES);
-  const processor = new Processor(allocate(map), map);
+  const processor = new Processor(allocate(map), map, scene.model);
   const memory = new MachineMemory(Frames.create(map.ramSize / 4096), map, processor.dma);
   const vm = new VirtualMachine(processor, memory, { ...surroundings, name: "followed", id: 1, cpus: 1, memory: MEMORY, clock: "instructions", technique, outside: nowhere });
   vm.boot(kernelOf(scene));

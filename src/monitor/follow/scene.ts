@@ -1,9 +1,12 @@
 /** What is to be followed: a program with a kernel of its own, and from where to where. */
+import { standardModel, type MachineModel } from "#machine/model.ts";
 import { assembleWithSymbols } from "#riscv/assemble.ts";
 import { address } from "#platform/memory-map.ts";
 
 export interface Scene {
   readonly title: string;
+  /** The machine that it is for. */
+  readonly model: MachineModel;
   /** For the start of memory, entered in S-mode. */
   readonly bytes: Uint8Array;
   /** The process's pages are its memory again, from this virtual address on. */
@@ -63,8 +66,62 @@ table:   .zero  4096
 stack:   .dword 0
 `;
 
-export function systemCall(): Scene {
-  const { bytes, symbols } = assembleWithSymbols(SYSTEM_CALL, { base: address.memory });
+/**
+ * The same where software fills the TLB (docs/software-tlb.md): the kernel in a wired entry of 2 MiB, a linear table for the process's pages, of which
+ * the third holds what it reads.
+ */
+const TLB_MISS = `
+start:   la     t0, refill
+         csrw   stlbvec, t0
+         csrwi  stlbwired, 1
+         csrwi  stlbindex, 0
+         li     t0, ${address.memory}
+         csrw   stlbhi, t0
+         li     t0, 0x400000200000ef       # 2 MiB: V R W X G A D
+         csrw   stlblo, t0
+         csrwi  stlbop, 1
+         la     t0, table
+         li     t1, ${(PROCESS_BASE / 4096) * 8}
+         sub    t0, t0, t1
+         csrw   stlbcontext, t0
+         li     t0, 14                     # mode; address space 7
+         slli   t0, t0, 16
+         addi   t0, t0, 7
+         slli   t0, t0, 44
+         csrw   satp, t0
+         la     t0, process
+         li     t1, ${address.memory - PROCESS_BASE}
+         sub    t0, t0, t1
+         csrw   sepc, t0
+         li     t0, 0x100                  # SPP: U-mode
+         csrc   sstatus, t0
+         sret
+
+refill:  csrw   stlbscratch0, t0
+         csrr   t0, stlbcontext            # where the page's entry is
+         ld     t0, 0(t0)
+         csrw   stlblo, t0                 # VPN, from the miss, to PFN
+         csrwi  stlbop, 2
+         csrr   t0, stlbscratch0
+         sret
+
+process: li     t0, ${PROCESS_BASE + 0x2000}
+load:    ld     a0, 0(t0)
+         mv     s0, a0
+after:   j      process
+         .align 3
+table:   .dword 0x2000005b, 0x2000045b, 0x200008d7     # V R X U A, twice; V R W U A D
+         .align 12
+         .zero  4096
+         .dword 42
+`;
+
+export const systemCall = (): Scene => sceneOf("a system call", SYSTEM_CALL, standardModel, "call");
+export const tlbMiss = (): Scene => sceneOf("a TLB miss", TLB_MISS, { ...standardModel, tlb: "software" }, "load");
+
+/** From the label `begin` to the label `after`, both in the process. */
+function sceneOf(title: string, source: string, model: MachineModel, begin: string): Scene {
+  const { bytes, symbols } = assembleWithSymbols(source, { base: address.memory });
   const inProcess = (name: string): bigint => symbols.get(name)! - BigInt(address.memory - PROCESS_BASE);
-  return { title: "a system call", bytes, processBase: PROCESS_BASE, begin: inProcess("call"), end: inProcess("after") };
+  return { title, model, bytes, processBase: PROCESS_BASE, begin: inProcess(begin), end: inProcess("after") };
 }

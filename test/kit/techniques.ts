@@ -2,8 +2,11 @@
 import { HostelryError } from "#base/errors.ts";
 import { cpuTechniques, mmuTechniques, shadowPolicies, techniqueOf, type Technique, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 
-export const allTechniques: readonly Technique[] = cpuTechniques.flatMap((cpu) =>
-  mmuTechniques.flatMap((mmu) => (mmu === "shadow" ? shadowPolicies : [undefined]).flatMap((shadow) => fitting({ cpu, mmu, shadow }))));
+export const allTechniques: readonly Technique[] = [
+  ...cpuTechniques.flatMap((cpu) =>
+    mmuTechniques.flatMap((mmu) => (mmu === "shadow" ? shadowPolicies : [undefined]).flatMap((shadow) => fitting({ cpu, mmu, shadow })))),
+  techniqueOf({ cpu: "binary-translation", rewrite: "silent" }),
+];
 
 function fitting(wanted: TechniqueOptions): readonly Technique[] {
   try {
@@ -14,4 +17,5 @@ function fitting(wanted: TechniqueOptions): readonly Technique[] {
   }
 }
 
-export const titleOf = ({ cpu, mmu, shadow }: Technique): string => (mmu === "shadow" ? `${cpu} on ${shadow} shadows` : `${cpu} on ${mmu} tables`);
+export const titleOf = ({ cpu, mmu, shadow, rewrite }: Technique): string =>
+  `${cpu}${rewrite === "silent" ? " of what is silent" : ""} on ${mmu === "shadow" ? `${shadow} shadows` : `${mmu} tables`}`;

@@ -1,7 +1,7 @@
 /** Trap entry and return, and which interrupt is taken (privileged manual, 3.1.6 to 3.1.9, 3.3.2 and 12.1; H extension). */
 import { conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { Local } from "#wasm/function.ts";
-import { alwaysDelegated, cause, hypervisorStatus, interrupt, privilege, status, virtualBit } from "../csr-bits.ts";
+import { alwaysDelegated, cause, hypervisorStatus, interrupt, privilege, privilegeMask, status, virtualBit } from "../csr-bits.ts";
 import { layout } from "../layout.ts";
 import { previousPrivilege } from "./address-translation.ts";
 import { bits, State, type Program } from "./program.ts";
@@ -161,7 +161,7 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
 
   const sret = module.function("sret", ["i32"], [], (f) => {
     const state = new State(f);
-    const current = f.let(state.get("privilege"));
+    const current = f.let(i32.and(state.get("privilege"), privilegeMask));
     const mstatus = f.let(state.get("mstatus"));
     const previous = f.let(bits(mstatus, status.spp, 1));
     f.if(

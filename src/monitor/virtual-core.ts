@@ -24,8 +24,8 @@ export class VirtualCore implements Core, Saveable {
   readonly state: HartState;
   readonly #processor: Processor;
   #confinement: Confinement;
-  /** The hart may have translations that were dropped while something else was executed. */
-  #stale = false;
+  /** The hart may have translations that are none any more: of another VM that had the number before, or dropped while something else was executed. */
+  #stale = true;
   /** The state while the hart executes something else. */
   readonly #saved = new Uint8Array(architecturalSize());
   #loaded = false;
@@ -53,6 +53,7 @@ export class VirtualCore implements Core, Saveable {
     this.#loaded = true;
     this.#processor.contextChanged();
     if (this.#stale) this.flushGuest({});
+    this.#stale = false;
   }
 
   /** The hart is to execute something else. */
@@ -146,10 +147,18 @@ export class VirtualCore implements Core, Saveable {
     hart.exports.flushAll(map.hart);
   }
 
-  /** The hart forgets a virtual page of all the guest's address spaces; all pages of one, by the ASID that the hart has for it; or all of the guest's. */
+  /** Whether the hart is this one's. */
+  get isLoaded(): boolean {
+    return this.#loaded;
+  }
+
+  /**
+   * The hart forgets a virtual page of all the guest's address spaces; all pages of one, by the ASID that the hart has for it; or all of the guest's.
+   * If it executes something else, when this one has it again.
+   */
   flushGuest({ virtual, asid }: { readonly virtual?: bigint; readonly asid?: number }): void {
-    this.#stale = !this.#loaded;
-    if (this.#stale) return;
+    this.#stale ||= !this.#loaded;
+    if (!this.#loaded) return;
     const { hart, map } = this.#processor;
     hart.exports.flush(map.hart, virtual ?? 0n, asid ?? 0, Number(virtual !== undefined), Number(asid !== undefined), 1);
   }

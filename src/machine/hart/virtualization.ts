@@ -98,7 +98,6 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
     const previous = f.let(i32.and(current, 3));
     const isGuest = f.let(i32.shrU(current, 2));
     countTrap(state, number, isInterrupt);
-    state.set("reservation", 0);
     const isException = (set: bigint): Expr =>
       i32.and(i32.eqz(isInterrupt), i32.wrap(i64.and(i64.shrU(set, i64.extendI32U(number)), 1)));
     const toSupervisor = f.let(i32.and(i32.ne(current, privilege.machine), isDelegated(state, number, isInterrupt)));
@@ -117,9 +116,11 @@ export function defineVirtualization(program: Program, banks: TranslationBanks):
       state.set("exitGuestPhysical", guestPhysical);
       state.set("exitReason", ExitReason.exit);
       state.set("pc", pc);
+      // What the guest has reserved stays: of most exits it is to know nothing.
       f.return();
     });
 
+    state.set("reservation", 0);
     f.if(isGuest, () => f.call(leaveGuest, [state.base]));
     // Machine mode acts for a guest by MPRV.
     f.if(i32.and(i32.eq(current, privilege.machine), isException(accesses)), () => {

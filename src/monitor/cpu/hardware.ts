@@ -66,7 +66,7 @@ export class HardwareTechnique implements CpuTechnique {
     }
     // Tables in a device are no tables.
     const isAccess = this.#state.number("exitImplicit") === 0;
-    if (isAccess && emulateDeviceAccess(this.#vm, physical, this.#state.number("exitInstruction"))) return true;
+    if (isAccess && emulateDeviceAccess(this.#vm, physical)) return true;
     this.#vm.record("access-fault", physical);
     return this.#vm.core.raise(accessFault(this.#state.number("exitCause")), this.#state.get("exitTval"));
   }

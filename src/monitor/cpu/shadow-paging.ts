@@ -2,12 +2,14 @@
 import { cause } from "#machine/csr-bits.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
+import { managesBlock } from "../io/device-access.ts";
 import { emulateDeviceAccess } from "../io/emulated.ts";
 import type { Access } from "../memory/guest-walk.ts";
 import { Shadow } from "../memory/shadow.ts";
 import type { CsrAccess } from "../virtual-core.ts";
 import type { VirtualMachine } from "../vm.ts";
 import type { Privileged } from "./privileged.ts";
+import { step } from "./step.ts";
 import { storeInteger, storeToTable } from "./table-write.ts";
 import type { ShadowPolicy } from "./technique.ts";
 
@@ -31,7 +33,11 @@ const accesses: Readonly<Record<number, Access>> = {
   [cause.loadPage]: "load",
   [cause.storePage]: "store",
 };
-const accessFaults: Readonly<Record<Access, number>> = { fetch: cause.instructionAccess, load: cause.loadAccess, store: cause.storeAccess };
+const accessFaults: Readonly<Record<number, number>> = {
+  [cause.instructionPage]: cause.instructionAccess,
+  [cause.loadPage]: cause.loadAccess,
+  [cause.storePage]: cause.storeAccess,
+};
 
 export class ShadowPaging {
   readonly shadow: Shadow;
@@ -49,7 +55,11 @@ export class ShadowPaging {
       isVirtual,
       harts: () => vm.cores.map(({ state }) => state),
       selectView: () => vm.core.selectView(),
-      flush: (what) => vm.core.flushGuest(what),
+      flush: (what) => {
+        // The TLB is the hart's: what it forgets for one of the vCPUs, it forgets for all.
+        const loaded = vm.cores.find((core) => core.isLoaded);
+        for (const core of loaded === undefined ? vm.cores : [loaded]) core.flushGuest(what);
+      },
     });
   }
 
@@ -78,18 +88,21 @@ export class ShadowPaging {
   /** The hart's page fault, by its cause. */
   pageFault(why: number): number {
     const { state } = this.#vm.core;
-    const access = accesses[why]!;
+    const access = managesBlock(state.number("exitInstruction")) ? "load" : accesses[why]!;
     const [low, high] = [state.low("exitTval", 0), state.high("exitTval")];
     const fault = this.shadow.fault(state, low, high, access);
     switch (fault.kind) {
       case "hidden":
         this.#vm.record("hidden-fault", low);
         return GO_ON;
+      case "once":
+        this.#vm.record("hidden-fault", low);
+        return step(this.#vm, this.shadow, this.#exit);
       case "true":
-        return this.#reflect("true-fault", fault.fault === "page-fault" ? why : accessFaults[access]);
+        return this.#reflect("true-fault", fault.fault === "page-fault" ? why : accessFaults[why]!);
       case "no-memory":
-        if (access !== "fetch" && emulateDeviceAccess(this.#vm, fault.physical, state.number("exitInstruction"))) return GO_ON;
-        return this.#reflect("access-fault", accessFaults[access]);
+        if (access !== "fetch" && emulateDeviceAccess(this.#vm, fault.physical)) return GO_ON;
+        return this.#reflect("access-fault", accessFaults[why]!);
       case "table-write":
         this.#vm.record("table-write", fault.physical);
         this.#written?.();
@@ -102,7 +115,7 @@ export class ShadowPaging {
     const { core } = this.#vm;
     const physical = this.shadow.physicalAddress(core.state, low, high, "store");
     if (physical === undefined || !this.shadow.tables.isTraced(Math.floor(physical / FRAME_SIZE))) return false;
-    if (!storeInteger(this.#vm, this.shadow, physical)) return false;
+    if (!storeInteger(this.#vm, this.shadow, physical, low)) return false;
     this.#vm.record("call-out", physical);
     return true;
   }

@@ -139,7 +139,7 @@ export class SoftwareTlbPaging {
     const needed = pte.accessed | (access === "store" ? pte.dirty : 0);
     if (!isAllowed || (entry.flags & needed) !== needed) return this.#reflect("true-fault", faults[access]);
     if (!this.#vm.memory.pmap.holds(entry.page)) {
-      const isDone = access !== "fetch" && emulateDeviceAccess(this.#vm, entry.page * 4096 + (low & 4095), state.number("exitInstruction"));
+      const isDone = access !== "fetch" && emulateDeviceAccess(this.#vm, entry.page * 4096 + (low & 4095));
       return isDone ? GO_ON : this.#reflect("access-fault", accessFaults[access]);
     }
     this.#vm.record("hidden-fault", low);

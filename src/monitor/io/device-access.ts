@@ -1,4 +1,5 @@
 /** Which access an instruction makes: what the monitor must know to do it in the place of a hart that found no memory there. */
+import type { HartState } from "#machine/hart.ts";
 import { decode } from "#riscv/table.ts";
 
 export interface DeviceAccess {
@@ -8,8 +9,22 @@ export interface DeviceAccess {
   readonly signed: boolean;
   /** rd of a load, rs2 of a store. */
   readonly register: number;
+  /** Where it begins: so far behind a register, rs1. */
+  readonly base: number;
+  readonly offset: number;
   /** Bytes of the instruction. */
   readonly length: 2 | 4;
+}
+
+/**
+ * The access of the instruction that came out, if it begins at this virtual address (its lower half): what was refused may be the second page of
+ * one that begins in the page before.
+ */
+export function accessAt(state: HartState, low: number): DeviceAccess | undefined {
+  const access = deviceAccess(state.number("exitInstruction"));
+  if (access === undefined) return undefined;
+  const begin = state.low("x", access.base) + access.offset;
+  return begin >>> 0 === low ? access : undefined;
 }
 
 const accesses: Readonly<Record<string, Pick<DeviceAccess, "kind" | "size" | "signed">>> = {
@@ -26,6 +41,9 @@ const accesses: Readonly<Record<string, Pick<DeviceAccess, "kind" | "size" | "si
   sd: { kind: "write", size: 8, signed: false },
 };
 
+/** CBO.INVAL, CBO.CLEAN and CBO.FLUSH: they fault as stores do, but only have to read; and where no memory is, there is nothing to do. */
+export const managesBlock = (word: number): boolean => (word & 0x7fff) === 0x200f && word >>> 20 < 4;
+
 const cache = new Map<number, DeviceAccess | undefined>();
 
 /** The access of an integer load or store, compressed or not; undefined for anything else: atomics, floating point. */
@@ -39,7 +57,7 @@ export function deviceAccess(word: number): DeviceAccess | undefined {
 }
 
 function accessOf(word: number): DeviceAccess | undefined {
-  const { instruction, rd, rs2, length } = decode(word);
+  const { instruction, rd, rs1, rs2, imm, length } = decode(word);
   const access = accesses[instruction.name];
-  return access && { ...access, register: access.kind === "read" ? rd : rs2, length };
+  return access && { ...access, register: access.kind === "read" ? rd : rs2, base: rs1, offset: imm, length };
 }

@@ -1,13 +1,17 @@
 /** Emulated devices: the access that found no memory is done by the device model in the place of the instruction. */
 import type { VirtualMachine } from "../vm.ts";
-import { deviceAccess, type DeviceAccess } from "./device-access.ts";
+import { accessAt, managesBlock, type DeviceAccess } from "./device-access.ts";
 
 /** Does what the instruction would have done at this guest-physical address; false if no device answers, or it is no access that devices take. */
-export function emulateDeviceAccess(vm: VirtualMachine, physical: number, instruction: number): boolean {
-  const access = deviceAccess(instruction);
-  if (access === undefined || physical >= 2 ** 32 || physical % access.size !== 0) return false;
+export function emulateDeviceAccess(vm: VirtualMachine, physical: number): boolean {
   const { core, computer } = vm;
   const { state } = core;
+  if (managesBlock(state.number("exitInstruction"))) {
+    core.retire(4);
+    return true;
+  }
+  const access = accessAt(state, state.low("exitTval", 0));
+  if (access === undefined || physical >= 2 ** 32 || physical % access.size !== 0) return false;
   if (computer.bus.find(physical) === undefined) return false;
   vm.record(access.kind === "write" ? "device-write" : "device-read", physical);
   // First, since what the device does may shorten the slice.

@@ -49,7 +49,7 @@ export class GuestWalk {
   readonly tables: number[] = [];
   /** Of the leaf; 0 if translation is off. */
   level = 0;
-  /** The leaf's low byte as it is after the access, with `global` of any table above. */
+  /** The leaf's low byte as it is after the access. A table above may be global too: to know less of that is always right. */
   flags = 0;
   /** The guest page behind the virtual one. Beyond 2^40 for an address where nothing is. */
   page = 0;
@@ -71,7 +71,6 @@ export class GuestWalk {
     const upper = Math.floor(vpn / 2 ** (9 * levels - 1));
     if (upper !== 0 && upper !== 2 ** (53 - 9 * levels) - 1) return "page-fault";
     let table = root;
-    let global = 0;
     for (let level = levels - 1; ; level--) {
       this.tables[level] = table;
       if (!this.#memory.pmap.holds(table)) return "access-fault";
@@ -79,7 +78,6 @@ export class GuestWalk {
       const [low, high] = this.#memory.tableEntry(table, index);
       const isWriteOnly = (low & (pte.read | pte.write)) === pte.write;
       if (!(low & pte.valid) || isWriteOnly || high & RESERVED_HIGH) return "page-fault";
-      global |= low & pte.global;
       let page = (high & PPN_HIGH) * 2 ** 22 + (low >>> 10);
       if (!(low & (pte.read | pte.execute))) {
         if (low & NON_LEAF_RESERVED || high & (PBMT | NAPOT) || level === 0) return "page-fault";
@@ -97,7 +95,7 @@ export class GuestWalk {
       if (needed !== low) this.#memory.setTableEntryLow(table, index, needed);
       this.page = page + (vpn % span(level));
       this.level = level;
-      this.flags = (needed & 0xff) | global;
+      this.flags = needed & 0xff;
       return undefined;
     }
   }

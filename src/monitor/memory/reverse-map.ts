@@ -46,8 +46,8 @@ export class ReverseMap {
     }
   }
 
-  /** The entries, not to be changed meanwhile. */
+  /** The entries, not to be changed meanwhile; none of a page that is no memory. */
   *entries(page: number): Generator<number> {
-    for (let node = this.#heads[page - this.#first]!; node !== NONE; node = this.#nodes[2 * node + 1]!) yield this.#nodes[2 * node]!;
+    for (let node = this.#heads[page - this.#first] ?? NONE; node !== NONE; node = this.#nodes[2 * node + 1]!) yield this.#nodes[2 * node]!;
   }
 }

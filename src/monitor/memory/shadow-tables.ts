@@ -91,6 +91,11 @@ export class ShadowTables {
     return table;
   }
 
+  /** Whether it is still there. */
+  holds(table: ShadowTable): boolean {
+    return this.#byFrame.get(table.frame) === table;
+  }
+
   /** The table that an entry leads to, if there is one. */
   next(table: ShadowTable, index: number): ShadowTable | undefined {
     const low = this.entry(table, index);
@@ -123,26 +128,22 @@ export class ShadowTables {
     const place = table.frame * ENTRIES + index;
     if (table.pages !== undefined) {
       this.#mappings.remove(table.pages[index]!, place);
-      // What is mapped nowhere will not be found when it becomes a table.
-      if (low & pte.write) this.#flushEntry(table, index);
+      // What is mapped nowhere will not be found when it becomes a table. And of a large page the guest may fence one address for all.
+      if (low & pte.write || table.flags !== undefined) this.#flushEntry(table, index);
       this.#clear(table, index);
       return;
     }
     const child = this.next(table, index)!;
-    // While it is still known at which addresses it is seen.
-    if (child.parents.size === 1 && child.roots === 0) this.#empty(child);
+    this.#separate(child);
     this.#clear(table, index);
     child.parents.delete(place);
     this.#freeIfUnused(child);
   }
 
-  /** A guest page is no longer seen anywhere: its next use comes to the monitor. */
+  /** A guest page is no longer seen anywhere, nor by what the hart may still know of entries that were dropped: its next use comes to the monitor. */
   unmap(page: number): void {
-    for (const place of [...this.#mappings.entries(page)]) {
-      const table = this.#byFrame.get(Math.floor(place / ENTRIES))!;
-      this.#flushEntry(table, place % ENTRIES);
-      this.drop(table, place % ENTRIES);
-    }
+    this.#flush(undefined, 0);
+    for (const place of [...this.#mappings.entries(page)]) this.drop(this.#byFrame.get(Math.floor(place / ENTRIES))!, place % ENTRIES);
   }
 
   /** A guest's table has no images any more, but as a root. */
@@ -159,7 +160,7 @@ export class ShadowTables {
   }
 
   letGo(table: ShadowTable): void {
-    if (table.roots === 1 && table.parents.size === 0) this.#empty(table);
+    this.#separate(table);
     table.roots--;
     this.#freeIfUnused(table);
   }
@@ -216,6 +217,12 @@ export class ShadowTables {
       if (images.length === 0) this.#images.delete(table.page);
     }
     this.#memory.machine.release(table.frame);
+  }
+
+  /** One way to a table is about to go. While it is still known at which addresses the table is seen, the hart forgets what it knows by this one. */
+  #separate(table: ShadowTable): void {
+    if (table.parents.size + table.roots === 1) this.#empty(table);
+    else if (!this.#flushed) this.#flush(undefined, 0);
   }
 
   #empty(table: ShadowTable): void {

@@ -16,6 +16,8 @@ import { ShadowTables, type ShadowTable } from "./shadow-tables.ts";
 export type ShadowFault =
   /** The guest is not to know: it goes on. */
   | { readonly kind: "hidden" }
+  /** Likewise, but for this instruction only: see `settle`. */
+  | { readonly kind: "once" }
   /** The guest's own. */
   | { readonly kind: "true"; readonly fault: "page-fault" | "access-fault" }
   /** There is no memory at this guest-physical address; a device may answer. */
@@ -36,8 +38,8 @@ interface AddressSpace extends AddressSpaceRoot {
   readonly key: number;
   readonly asid: number;
   readonly roots: readonly ShadowTable[];
-  /** The ASID that the guest gave it last. */
-  guestAsid: number;
+  /** What the guest has called it, one vCPU so and another so. */
+  readonly guestAsids: Set<number>;
   used: number;
 }
 
@@ -62,7 +64,11 @@ const AHEAD = 16;
 /** Writes to a table, none of whose entries were used since, after which it is no table any more. */
 const FLOOD = 4;
 
+/** The root of all tables that are not in the guest's memory: a page where it never is. */
+const NO_MEMORY = 0;
+
 const HIDDEN: ShadowFault = { kind: "hidden" };
+const ONCE: ShadowFault = { kind: "once" };
 const PAGE_FAULT: ShadowFault = { kind: "true", fault: "page-fault" };
 const ACCESS_FAULT: ShadowFault = { kind: "true", fault: "access-fault" };
 
@@ -79,8 +85,11 @@ export class Shadow {
   readonly #spaces = new Map<number, AddressSpace>();
   /** Writes to each traced page since it was last walked. */
   readonly #floods = new Map<number, number>();
-  /** Traced pages that the guest may write just now, and what they held before. */
+  /** One instruction is being done with more than the shadow allows. */
+  isStepping = false;
+  /** Traced pages that the guest may write just now, and what they held before; and pages that it may read just now. */
   readonly #allowed = new Map<number, Uint32Array>();
+  readonly #lent: (readonly [table: ShadowTable, index: number])[] = [];
   /** A table of zeros: what a hart has that is in no address space yet. */
   readonly #nowhere: number;
   #nextAsid = 1;
@@ -119,9 +128,8 @@ export class Shadow {
 
   /** Puts the hart that executes it into the address space that its guest's satp names. */
   enter(state: HartState): void {
-    const [low, high] = [state.low("parkedSatp", 0), state.high("parkedSatp")];
-    const space = this.#space(rootOf(low, high));
-    space.guestAsid = (high >>> 12) & 0xffff;
+    const space = this.#space(this.#rootOf(state));
+    space.guestAsids.add((state.high("parkedSatp") >>> 12) & LAST_ASID);
     this.#setViews(state, (index) => this.#satpOf(space, index));
     this.#selectView();
   }
@@ -136,12 +144,12 @@ export class Shadow {
   fence(virtual: bigint | undefined, asid: number | undefined): void {
     if (virtual !== undefined) this.#flush({ virtual });
     else if (asid === undefined) this.#flush({});
-    else for (const space of this.#spaces.values()) if (space.guestAsid === asid) this.#flush({ asid: space.asid });
+    else for (const space of this.#spaces.values()) if (space.guestAsids.has(asid)) this.#flush({ asid: space.asid });
   }
 
   /** The hart's page fault at a virtual address, given as its two halves. Throws HostelryError `no-frames`. */
   fault(state: HartState, low: number, high: number, access: Access): ShadowFault {
-    const root = rootOf(state.low("parkedSatp", 0), state.high("parkedSatp"));
+    const root = this.#rootOf(state);
     this.#makeRoom(root);
     if (!this.#isIn(state, this.#spaces.get(keyOf(root)))) this.enter(state);
     const vpn = high * 2 ** 20 + (low >>> 12);
@@ -155,21 +163,17 @@ export class Shadow {
     this.#fill(this.#spaces.get(keyOf(root))!, vpn, view);
     // A table of the guest's that its own walk needs has become read-only by being walked.
     if (access === "store" && this.#isGuarded(page)) return { kind: "table-write", physical: page * 4096 + (low & 4095) };
-    return HIDDEN;
+    return this.#lent.length > 0 ? ONCE : HIDDEN;
   }
 
-  /** Whether pages are being written that were allowed to. */
-  get isStepping(): boolean {
-    return this.#allowed.size > 0;
-  }
-
-  /** The guest may write a traced page until `settle`. */
+  /** The guest may write a traced page until `settle`, or read what `fault` has lent it. */
   allow(page: number): void {
     this.#allowed.set(page, this.#words(page).slice());
   }
 
   /** Whatever was written meanwhile is looked at. */
   settle(): void {
+    this.isStepping = false;
     for (const [page, before] of this.#allowed) {
       this.tables.protect(page);
       const after = this.#words(page);
@@ -179,6 +183,7 @@ export class Shadow {
       }
     }
     this.#allowed.clear();
+    for (const [table, index] of this.#lent.splice(0)) if (this.tables.holds(table)) this.tables.drop(table, index);
   }
 
   #words(page: number): Uint32Array {
@@ -193,7 +198,7 @@ export class Shadow {
 
   /** Where an access goes in the guest's physical memory; undefined if its tables refuse, or there is no memory. */
   physicalAddress(state: HartState, low: number, high: number, access: Access): number | undefined {
-    const root = rootOf(state.low("parkedSatp", 0), state.high("parkedSatp"));
+    const root = this.#rootOf(state);
     const mxr = (state.low("mstatus", 0) & MXR) !== 0;
     if (this.#walk.walk(root, high * 2 ** 20 + (low >>> 12), access, viewOf(state), mxr) !== undefined) return undefined;
     const { page } = this.#walk;
@@ -223,7 +228,10 @@ export class Shadow {
   /** A page that is only written to is a table no longer, unless an address space stands on it that is in use. */
   #retire(page: number): void {
     this.#floods.delete(page);
-    for (const space of [...this.#spaces.values()]) if (space.levels > 0 && space.page === page && space.used !== this.#uses) this.#dropSpace(space);
+    for (const space of [...this.#spaces.values()]) {
+      const isUsed = this.#harts().some((state) => this.#isIn(state, space));
+      if (space.levels > 0 && space.page === page && !isUsed) this.#dropSpace(space);
+    }
     this.tables.forget(page);
   }
 
@@ -232,6 +240,7 @@ export class Shadow {
     this.#uses++;
     let space = this.#spaces.get(key);
     if (space === undefined) {
+      this.#makeRoom(root);
       if (this.#nextAsid > LAST_ASID) {
         this.#dropSpaces();
         this.#flush({});
@@ -243,11 +252,16 @@ export class Shadow {
         this.tables.hold(table);
         return table;
       });
-      space = { ...root, key, asid: this.#nextAsid++, roots, guestAsid: 0, used: 0 };
+      space = { ...root, key, asid: this.#nextAsid++, roots, guestAsids: new Set(), used: 0 };
       this.#spaces.set(key, space);
     }
     space.used = this.#uses;
     return space;
+  }
+
+  #rootOf(state: HartState): AddressSpaceRoot {
+    const { levels, page } = rootOf(state.low("parkedSatp", 0), state.high("parkedSatp"));
+    return { levels, page: this.#memory.pmap.holds(page) ? page : NO_MEMORY };
   }
 
   /** Whether a hart has the views of this address space. */
@@ -286,23 +300,28 @@ export class Shadow {
     }
     const index = vpn % 512;
     this.#map(table, index, page, flags);
+    // A program's page that only MXR makes readable, to a kernel that may not execute it: where MXR is off again, it must not be there.
+    if (this.tables.entry(table, index) === 0) {
+      this.tables.map(table, index, page, this.#memory.touch(page), pte.read | pte.user);
+      this.#lent.push([table, index]);
+    }
     const start = index - (index % AHEAD);
     for (let near = start; near < start + AHEAD; near++) {
       if (near === index || this.tables.entry(table, near) !== 0) continue;
       if (leaf > 0) this.#mapIfPresent(table, near, page - index + near, flags);
-      else this.#mapAhead(table, near, walk.tables[0]!, view, flags & pte.global);
+      else this.#mapAhead(table, near, walk.tables[0]!, view);
     }
   }
 
   /** What a table of the guest's says, if that has been used before: nothing is to be set accessed ahead of its time. */
-  #mapAhead(table: ShadowTable, index: number, guestTable: number, view: ShadowView, global: number): void {
+  #mapAhead(table: ShadowTable, index: number, guestTable: number, view: ShadowView): void {
     const [low, high] = this.#memory.tableEntry(guestTable, index);
     const present = pte.valid | pte.accessed;
     const isWriteOnly = (low & (pte.read | pte.write)) === pte.write;
     if ((low & present) !== present || !(low & (pte.read | pte.execute)) || isWriteOnly || !isSeen(low, view)) return;
     // NAPOT, page-based memory types and reserved bits are the walk's matter.
     if (high >>> 22 !== 0) return;
-    this.#mapIfPresent(table, index, high * 2 ** 22 + (low >>> 10), (low & 0xff) | global);
+    this.#mapIfPresent(table, index, high * 2 ** 22 + (low >>> 10), low & 0xff);
   }
 
   #mapIfPresent(table: ShadowTable, index: number, page: number, flags: number): void {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { cpuTechniques } from "#monitor/cpu/technique.ts";
-import { hostelry } from "./kit/hostelry.ts";
+import { defaultImage, hostelry } from "./kit/hostelry.ts";
 
 interface Step {
   readonly actor: string;
@@ -89,3 +89,31 @@ suite("demo tlb", () => {
     assert.deepEqual([wrong.status, wrong.stderr.trim().split("\n").length], [2, 1]);
   });
 });
+
+const image = await defaultImage();
+
+suite("Debian, shown", { skip: "skip" in image && image.skip }, () => {
+  test("demo silent: fails by traps, and the monitor names the instruction; boots by both kinds of binary translation", async () => {
+    const { status, stdout, stderr } = await hostelry(["demo", "silent", "--json"]);
+    assert.equal(status, 0, stderr);
+    const { attempts } = JSON.parse(stdout) as { attempts: readonly Attempt[] };
+    assert.deepEqual(attempts.map(({ technique: { cpu, rewrite }, outcome }) => [cpu, rewrite, outcome]), [
+      ["trap-and-emulate", "all", "fails"],
+      ["binary-translation", "all", "boots"],
+      ["binary-translation", "silent", "boots"],
+    ]);
+    const [trapping, ...translated] = attempts;
+    assert.match(trapping!.lastWords!, /panic|Unable to handle|BUG|WARNING/);
+    // Linux turns its interrupts off first.
+    assert.equal(trapping!.silenced[0]!.first!.instruction, "csrrw zero, sie, zero");
+    assert.ok(trapping!.silenced.some(({ what, times }) => what === "sstatus" && times > 100));
+    for (const { silenced } of translated) assert.deepEqual(silenced, []);
+  });
+});
+
+interface Attempt {
+  readonly technique: { readonly cpu: string; readonly rewrite: string };
+  readonly outcome: string;
+  readonly lastWords: string | null;
+  readonly silenced: readonly { readonly what: string; readonly times: number; readonly first: { readonly instruction: string } | null }[];
+}

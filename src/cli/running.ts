@@ -11,7 +11,7 @@ import type { ConsolePort } from "./console-session.ts";
 
 export interface RunResult {
   readonly end: VmEnd;
-  readonly stats: { readonly memory: object } & Partial<Pick<VmStats, "silenced">>;
+  readonly stats: { readonly memory: object } & Partial<Omit<VmStats, "memory">>;
   /** Of a test program on the bare machine: see MachineResult. */
   readonly signature?: Uint8Array;
 }
@@ -23,6 +23,8 @@ export interface Running {
   pause(): void;
   resume(): void;
   stop(): void;
+  /** Of a VM, so far. Rejects with HostelryError `vm-ended`. */
+  stats?(): Promise<VmStats>;
 }
 
 export interface RunConfig extends MachineConfig {
@@ -57,6 +59,7 @@ export const startVm: Start = async (config, listener) => {
     return {
       console: vm,
       result: vm.result.finally(() => harts.close()),
+      stats: () => vm.stats(),
       pause: () => vm.pause(),
       resume: () => vm.resume(),
       stop: () => vm.stop(),

@@ -1,8 +1,12 @@
 /** `hostelry demo`: what a teacher shows first. */
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import type { Messages } from "../messages.ts";
-import { techniqueOptions } from "../parsers.ts";
+import { parseMemory } from "../options.ts";
+import { techniqueOptions, withParser } from "../parsers.ts";
 import type { FlowOptions } from "./flow.ts";
+import type { SilentOptions } from "./silent.ts";
+
+const memory = (): Option => withParser(new Option("--memory <size>", "of Debian, with K, M or G"), parseMemory).default(256 * 2 ** 20, "256M");
 
 export function addDemoCommands(program: Command, messages: Messages, finish: (status: number) => void): void {
   const demo = program.command("demo").summary("what virtualization does, shown on a real guest").description("What virtualization does, shown on a real guest.");
@@ -24,5 +28,15 @@ export function addDemoCommands(program: Command, messages: Messages, finish: (s
   };
   flow("syscall", "a system call", "systemCall");
   flow("tlb", "a miss of a TLB that software fills", "tlbMiss");
-  void messages;
+
+  demo.command("silent")
+    .summary("a machine that traps alone can't virtualize")
+    .description("Debian on the silent machine: under trap-and-emulate it goes wrong, and the monitor names the instruction that did it;\nunder binary translation it boots.")
+    .addOption(memory())
+    .option("--json", "as JSON")
+    .action(async (options: SilentOptions) => {
+      const { demoSilent } = await import("./silent.ts");
+      await demoSilent(options, messages);
+      finish(0);
+    });
 }

@@ -67,6 +67,9 @@ export function techniqueOf(wanted: TechniqueOptions, before: Technique = usual)
   return { cpu, mmu, shadow, rewrite, onIllegal };
 }
 
+/** Each CPU technique with each MMU technique that it goes with; the rest as usual. */
+export const everyTechnique = (): readonly Technique[] => cpuTechniques.flatMap((cpu) => rules[cpu].mmus.map((mmu) => techniqueOf({ cpu, mmu })));
+
 const cpusFor = (fits: (rule: Rule) => boolean): string => cpuTechniques.filter((name) => fits(rules[name])).join(" or ");
 const refusal = (message: string): HostelryError => new HostelryError("technique", message);
 

@@ -31,6 +31,18 @@ const INSTRUCTIONS = 300;
 /** Loads, stores and atomics: what reaches for memory. */
 const accesses = instructions.filter(({ syntax }) => syntax.includes("(rs1)"));
 
+/** Entries of a queue. */
+const RING = 8;
+
+/** Pages of the guest, by number from 0. */
+interface Rings {
+  readonly descriptors: number;
+  readonly available: number;
+  readonly used: number;
+}
+
+const RINGS = "descriptors that say anything, in rings where they should be";
+
 type Scene = (hostile: Hostile) => void;
 
 class Hostile {
@@ -39,12 +51,15 @@ class Hostile {
   readonly guest: TestVm;
   readonly #others: Uint8Array;
   readonly #neighbour: GuestMemory;
+  /** Chains of descriptors that devices took for done. */
+  served = 0;
 
   constructor(seedOfRun: number, technique: Technique, translate: boolean) {
     this.random = new Random(seedOfRun);
     this.monitor = new TestMonitor({ memory: MACHINE_PAGES * PAGE, translate });
-    const disk = { kind: "immediate", sectors: 64, readOnly: false, id: "disk", read() {}, write() {}, flush() {} } as const;
-    this.guest = this.monitor.create(undefined, { memory: GUEST_PAGES * PAGE, drives: [disk], technique });
+    const disk = { kind: "immediate", sectors: 64, readOnly: false, id: "disk", read: (_: number, into: readonly Uint8Array[]) => into.forEach((bytes) => bytes.fill(0xee)), write() {}, flush() {} } as const;
+    // With a port for an agent the console has queues for its control, too.
+    this.guest = this.monitor.create(undefined, { memory: GUEST_PAGES * PAGE, drives: [disk], agent: { output() {}, opened() {} }, technique });
     watchExits(this.monitor.memory, this.guest.vm);
     this.#neighbour = new GuestMemory(this.monitor.memory, 99, { base: address.memory, size: GUEST_PAGES * PAGE });
     for (let page = 0; page < GUEST_PAGES; page++) {
@@ -111,6 +126,33 @@ class Hostile {
     }
   }
 
+  /** A device takes only what it offers: those that none could have come now and then. */
+  features(): number {
+    return this.pick([0, 0, 1 << 28, 1 << 29, 3 << 28, 2, this.random.u32()]);
+  }
+
+  /** Rings of a queue, in their places, whose descriptors say anything: of memory that isn't there, too much of it, in circles, one table in another. */
+  fillWithRings({ descriptors, available, used }: Rings): void {
+    const table = new DataView(this.page(descriptors).buffer, this.page(descriptors).byteOffset, PAGE);
+    for (let n = 0; n < RING; n++) {
+      const inside = BigInt(address.memory + this.below(GUEST_PAGES * PAGE));
+      const length = this.pick([0, 1, 16, 16, 512, PAGE, GUEST_PAGES * PAGE, -1, this.random.u32()]);
+      table.setBigUint64(16 * n, BigInt.asUintN(64, this.below(4) === 0 ? this.value() : inside), true);
+      table.setUint32(16 * n + 8, length >>> 0, true);
+      table.setUint16(16 * n + 12, this.pick([0, 1, 1, 2, 3, 4, 5, this.below(0x10000)]), true);
+      table.setUint16(16 * n + 14, this.below(RING + 1), true);
+      // Now and then it is the head of a request to a disk.
+      const head = this.page(Math.floor((Number(inside) - address.memory) / PAGE));
+      const at = Number(inside) % PAGE & ~15;
+      head.set([this.pick([0, 1, 4, 8, 11, 13]), 0, 0, 0, 0, 0, 0, 0, this.below(70), 0, 0, 0, 0, 0, 0, 0], at);
+    }
+    const ring = new DataView(this.page(available).buffer, this.page(available).byteOffset, PAGE);
+    ring.setUint16(0, this.below(2), true);
+    ring.setUint16(2, this.pick([1, 2, RING, this.below(0x10000)]), true);
+    for (let n = 0; n < RING; n++) ring.setUint16(4 + 2 * n, this.below(RING + 1), true);
+    this.page(used).fill(0, 0, 4);
+  }
+
   /** A kernel or a program in a random state, at random code. */
   begin(): void {
     this.vm.core.reset();
@@ -145,6 +187,22 @@ class Hostile {
 
   set(registers: Registers): void {
     setRegisters(this.vm.core, registers);
+  }
+
+  /** Runs the driver, which writes these values to registers of the device at this address. */
+  drive(device: number, steps: readonly (readonly [register: number, value: number])[]): void {
+    this.page(0).set(driver);
+    const table = this.page(1);
+    const view = new DataView(table.buffer, table.byteOffset, PAGE);
+    steps.forEach(([register, value], i) => {
+      view.setUint32(i * 8, device + register, true);
+      view.setUint32(i * 8 + 4, value, true);
+    });
+    this.set({ privilege: privilege.virtualSupervisor, satp: 0, pc: address.memory });
+    const { state } = this.vm.core;
+    state.set("x", address.memory + PAGE, 10);
+    state.set("x", steps.length, 11);
+    this.run();
   }
 
   run(): void {
@@ -230,30 +288,33 @@ const scenes: Readonly<Record<string, Scene>> = {
     hostile.run();
   },
 
+  [RINGS]: (hostile) => {
+    hostile.begin();
+    const device = address.virtio + 0x1000 * hostile.below(3);
+    const queues = Array.from({ length: 2 }, (_, i) => ({ descriptors: 2 + 3 * i, available: 3 + 3 * i, used: 4 + 3 * i }));
+    const numbers = [hostile.below(6), hostile.below(2)];
+    queues.forEach((rings) => hostile.fillWithRings(rings));
+    const setUp = queues.flatMap(({ descriptors, available, used }, i): [number, number][] => [
+      [0x30, numbers[i]!], [0x38, RING], [0x80, address.memory + descriptors * PAGE], [0x84, 0], [0x90, address.memory + available * PAGE], [0x94, 0],
+      [0xa0, address.memory + used * PAGE], [0xa4, 0], [0x44, 1],
+    ]);
+    hostile.drive(device, [[0x70, 0], [0x70, 3], [0x24, 0], [0x20, hostile.features()], [0x24, 1], [0x20, 1], [0x70, 11], ...setUp, [0x70, 15], [0x50, numbers[0]!], [0x50, numbers[1]!]]);
+    for (const { used } of queues) hostile.served += hostile.page(used)[2]!;
+  },
+
   "a driver that tells devices nonsense": (hostile) => {
     hostile.begin();
-    hostile.page(0).set(driver);
-    const table = hostile.page(1);
-    const view = new DataView(table.buffer, table.byteOffset, PAGE);
     const slot = address.virtio + 0x1000 * hostile.below(4);
     const ring = (): number => Number(BigInt.asUintN(32, hostile.value()));
-    const steps: [number, number][] = [
-      [0x70, 0], [0x70, 1], [0x70, 3], [0x24, 0], [0x20, hostile.random.u32()], [0x24, 1], [0x20, 1 | hostile.below(4)], [0x70, 11], [0x30, hostile.below(3)],
+    const steps: readonly [number, number][] = [
+      [0x70, 0], [0x70, 1], [0x70, 3], [0x24, 0], [0x20, hostile.features()], [0x24, 1], [0x20, 1 | hostile.below(4)], [0x70, 11], [0x30, hostile.below(3)],
       [0x38, hostile.pick([1, 2, 4, 8, 256, 3, 0x10000])], [0x80, ring()], [0x84, 0], [0x90, ring()], [0x94, 0], [0xa0, ring()], [0xa4, 0], [0x44, 1], [0x70, 15],
       [0x50, hostile.below(3)], [0x50, hostile.below(3)], [hostile.below(0x200) & ~3, hostile.random.u32()],
     ];
-    steps.forEach(([register, value], i) => {
-      view.setUint32(i * 8, slot + register, true);
-      view.setUint32(i * 8 + 4, value, true);
-    });
     // Rings and descriptors in the rest of memory are what the cases before have left there, with small numbers among it.
     const rings = hostile.page(2 + hostile.below(GUEST_PAGES - 2));
     for (let i = 0; i < PAGE; i += 2) rings[i] = hostile.below(4) === 0 ? 0 : rings[i]!;
-    hostile.set({ privilege: privilege.virtualSupervisor, satp: 0, pc: address.memory });
-    const { state } = hostile.vm.core;
-    state.set("x", address.memory + PAGE, 10);
-    state.set("x", steps.length, 11);
-    hostile.run();
+    hostile.drive(slot, steps);
   },
 };
 
@@ -279,6 +340,8 @@ for (const technique of allTechniques) {
             for (let i = 0; i < BATCH; i++) scene(hostile);
             hostile.check(`cases ${n} to ${n + BATCH}`);
           }
+          // Otherwise it would prove little.
+          assert.ok(name !== RINGS || hostile.served > 0, "no device has done anything");
           hostile.end();
         });
       }

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { cpuTechniques } from "#monitor/cpu/technique.ts";
+import { cpuTechniques, guestKnows } from "#monitor/cpu/technique.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -36,7 +36,7 @@ const hostelry = (name: string, what: string, ...options: readonly string[]): Ma
 const MACHINES: readonly MachineKind[] = [
   hostelry("hostelry", "", "--bare"),
   hostelry("vm", "a VM of "),
-  ...cpuTechniques.map((cpu) => hostelry(cpu, `a VM, by ${cpu}, of `, "--cpu", cpu)),
+  ...cpuTechniques.filter((cpu) => !guestKnows({ cpu })).map((cpu) => hostelry(cpu, `a VM, by ${cpu}, of `, "--cpu", cpu)),
   {
     name: "qemu",
     command: ({ kernel, initrd, append, memory }) => [

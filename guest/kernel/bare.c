@@ -94,7 +94,7 @@ static struct trap why(void)
 {
 	u64 cause = read_csr(scause);
 
-	return (struct trap){ cause & ~(1ul << 63), read_csr(stval), cause >> 63, (read_csr(sstatus) & PREVIOUSLY_SUPERVISOR) != 0 };
+	return (struct trap){ cause & ~(1ul << 63), read_csr(stval), read_csr(sepc), cause >> 63, (read_csr(sstatus) & PREVIOUSLY_SUPERVISOR) != 0 };
 }
 
 static u32 device_read(u64 address)

@@ -59,10 +59,12 @@ static const char *arguments_of_program(void)
 void __attribute__((noreturn)) boot(const void *device_tree)
 {
 	read_device_tree(device_tree);
+	if (memory_end > MEMORY + MOST_MEMORY)
+		memory_end = MEMORY + MOST_MEMORY;
 	console_start();
-	platform = software_fills_tlb ? software_tlb_platform() : &bare;
-	frames_start();
+	platform = software_fills_tlb ? software_tlb_platform() : paravirtual_probe() ? &paravirtual : &bare;
 	platform->start();
+	frames_start();
 	paging_start();
 	traps_start();
 	entropy_start();

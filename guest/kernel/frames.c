@@ -18,14 +18,20 @@ static u32 number_of(const void *page)
 	return ((u64)page - MEMORY) / PAGE;
 }
 
+static char *reserved_end = kernel_end;
+
+void *reserve(u64 size)
+{
+	void *start = (void *)align_up((u64)reserved_end, PAGE);
+
+	reserved_end = (char *)align_up((u64)start + size, PAGE);
+	return memset(start, 0, size);
+}
+
 void frames_start(void)
 {
-	if (memory_end > MEMORY + MOST_MEMORY)
-		memory_end = MEMORY + MOST_MEMORY;
-	frames = (struct frame *)align_up((u64)kernel_end, PAGE);
-	u64 first = align_up((u64)(frames + (memory_end - MEMORY) / PAGE), PAGE);
-
-	for (u64 page = memory_end - PAGE; page >= first; page -= PAGE) {
+	frames = reserve((memory_end - MEMORY) / PAGE * sizeof *frames);
+	for (u64 page = memory_end - PAGE; page >= (u64)reserved_end; page -= PAGE) {
 		frames[number_of((void *)page)] = (struct frame){ .next = free_list };
 		free_list = number_of((void *)page);
 		free_count++;

@@ -31,6 +31,8 @@ void read_device_tree(const void *tree);
 
 /* ---- frames.c: memory, by pages, each with a count of those who hold it */
 
+/* Zeros for good, before the rest of memory is pages. */
+void *reserve(u64 size);
 void frames_start(void);
 /* A page of zeros that the caller holds; null if there is none. */
 void *frame_take(void);

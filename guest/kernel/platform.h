@@ -1,4 +1,7 @@
-/* What the kernel asks of what is below it, and the only place where it matters what that is: a machine of its own (bare.c). Chosen once, at boot. */
+/*
+ * What the kernel asks of what is below it, and the only place where it matters what that is: a machine of its own (bare.c), or a
+ * monitor that it knows of (paravirtual.c). Chosen once, at boot.
+ */
 #pragma once
 #include "kernel.h"
 
@@ -8,7 +11,7 @@ enum {
 };
 
 struct trap {
-	u64 cause, value;
+	u64 cause, value, pc;
 	int is_interrupt, from_kernel;
 };
 
@@ -18,7 +21,7 @@ struct platform {
 	int views;
 	/* What an entry for the kernel's own memory has beside LEAF. */
 	u64 kernel_leaf;
-	/* Before there are tables; and when the kernel's own are complete. */
+	/* When memory can still be reserved; and when the kernel's own tables are complete. */
 	void (*start)(void);
 	void (*kernel_tables)(u64 *level1);
 	/* A page's number in tables, and back. */
@@ -46,9 +49,11 @@ struct platform {
 #define EVERYWHERE (~0ul)
 
 extern const struct platform *platform;
-extern const struct platform bare;
+extern const struct platform bare, paravirtual;
 /* The same where software fills the TLB (software-tlb.c). */
 const struct platform *software_tlb_platform(void);
+/* Whether the monitor below offers its interface. */
+int paravirtual_probe(void);
 
 /* The supervisor binary interface: both have it. */
 struct sbi_result {

@@ -39,7 +39,7 @@ void trap(void)
 	struct trap trap = platform->trap();
 
 	if (trap.from_kernel)
-		panic("cause %d at %x, value %x", trap.cause, current->registers[PC], trap.value);
+		panic("cause %d at %x, value %x", trap.cause, trap.pc, trap.value);
 	tick_passed = 0;
 	if (trap.is_interrupt)
 		interrupts();

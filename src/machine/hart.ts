@@ -56,6 +56,15 @@ export class HartState {
     return this.#view.getUint32(this.#base + layout[name].offset + index * 8, true);
   }
 
+  /** Bytes of a field, from an offset on, into `to`; and the other way. */
+  copyBytes(name: FieldName, offset: number, to: Uint8Array): void {
+    to.set(new Uint8Array(this.#view.buffer, this.#base + layout[name].offset + offset, to.length));
+  }
+
+  setBytes(name: FieldName, offset: number, from: Uint8Array): void {
+    new Uint8Array(this.#view.buffer, this.#base + layout[name].offset + offset, from.length).set(from);
+  }
+
   setHalves(name: FieldName, index: number, low: number, high: number): void {
     const at = this.#base + layout[name].offset + index * 8;
     this.#view.setInt32(at, low, true);

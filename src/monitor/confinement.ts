@@ -14,6 +14,8 @@ export interface Confinement {
   enter(state: HartState): void;
   /** And back. */
   leave(state: HartState): void;
+  /** The hart begins anew, as after power-on. */
+  reset?(): void;
 }
 
 const bit = (...numbers: readonly number[]): bigint => numbers.reduce((all, number) => all | (1n << BigInt(number)), 0n);

@@ -108,6 +108,7 @@ export class VirtualCore implements Core, Saveable {
   /** VS-mode, and all else zero, but for what keeps it a virtual hart. */
   reset(): void {
     this.#confinement.leave(this.state);
+    this.#confinement.reset?.();
     this.#begin();
   }
 
@@ -171,6 +172,12 @@ export class VirtualCore implements Core, Saveable {
     const { hart, map } = this.#processor;
     const { state } = this;
     hart.exports[this.#confinement.raise](map.hart, state.get("pc"), BigInt(reason), value);
+    return this.spend();
+  }
+
+  /** Takes one of the slice, though nothing retires. Returns whether it has not come to its end. */
+  spend(): boolean {
+    const { state } = this;
     const budget = state.number("budget");
     if (budget === 0) return false;
     state.setNumber("budget", budget - 1);

@@ -12,7 +12,8 @@ import { address } from "#platform/memory-map.ts";
 import { BinaryTranslation } from "./cpu/binary-translation.ts";
 import { HardwareOnShadow } from "./cpu/hardware-on-shadow.ts";
 import { HardwareTechnique } from "./cpu/hardware.ts";
-import { techniqueOf, type CpuTechnique, type CpuTechniqueName, type Technique } from "./cpu/technique.ts";
+import { Paravirtual } from "./cpu/paravirtual.ts";
+import { guestKnows, techniqueOf, type CpuTechnique, type CpuTechniqueName, type SavedTechnique, type Technique } from "./cpu/technique.ts";
 import { TrapAndEmulate } from "./cpu/trap-and-emulate.ts";
 import { ExitRecorder, type ExitKind, type SavedExits } from "./exits.ts";
 import { GuestMemory, type SavedGuestMemory } from "./memory/guest-memory.ts";
@@ -43,6 +44,7 @@ export interface SavedVm {
   readonly cores: readonly SavedState[];
   readonly memory: SavedGuestMemory;
   readonly exits: SavedExits;
+  readonly technique: SavedTechnique | undefined;
   /** Milliseconds. */
   readonly ranFor: number;
   readonly inMonitor: number;
@@ -50,10 +52,11 @@ export interface SavedVm {
 
 export type VmEnd = MachineEnd | { readonly kind: "failed"; readonly code: string; readonly message: string };
 
-const techniques: Readonly<Record<CpuTechniqueName, (vm: VirtualMachine, technique: Technique) => CpuTechnique>> = {
+const techniques: Readonly<Record<CpuTechniqueName, (vm: VirtualMachine, technique: Technique, saved?: SavedTechnique) => CpuTechnique>> = {
   hardware: (vm, technique) => (technique.mmu === "shadow" ? new HardwareOnShadow(vm, technique) : new HardwareTechnique(vm)),
   "trap-and-emulate": (vm, technique) => new TrapAndEmulate(vm, technique),
   "binary-translation": (vm, technique) => new BinaryTranslation(vm, technique),
+  paravirtual: (vm, _, saved) => new Paravirtual(vm, saved),
 };
 
 /** What `performance.now()` counts from, in milliseconds since the Unix epoch. */
@@ -86,7 +89,10 @@ export class VirtualMachine implements Guest {
     this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory }, saved?.memory);
     this.tlb = processor.model.tlb;
     this.#technique = this.#fitting(options.technique ?? techniqueOf({}));
-    this.#cpu = techniques[this.#technique.cpu](this, this.#technique);
+    if (options.cpus > 1 && this.#technique.cpu === "paravirtual") {
+      throw new HostelryError("one-hart", `a paravirtual VM has one hart, and not ${options.cpus}: leave out --cpus, or choose another technique`);
+    }
+    this.#cpu = techniques[this.#technique.cpu](this, this.#technique, saved?.technique);
     this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement));
     this.computer = new Computer({ harts: this.cores, hypervisor: false, tlb: this.tlb, dma: this.memory, memory: this.memory }, options.clock, options.outside);
     this.board = new Board({ ...options, computer: this.computer });
@@ -98,6 +104,7 @@ export class VirtualMachine implements Guest {
   save(): SavedVm {
     for (const core of this.cores) core.unload();
     const cores = this.cores.map((core) => core.save());
+    const technique = this.#cpu.save?.();
     this.#cpu.release();
     return {
       computer: this.computer.save(),
@@ -105,6 +112,7 @@ export class VirtualMachine implements Guest {
       cores,
       memory: this.memory.save(),
       exits: this.exits.save(),
+      technique,
       ranFor: this.#ranFor,
       inMonitor: this.#inMonitor,
     };
@@ -174,9 +182,12 @@ export class VirtualMachine implements Guest {
     return silenced(this.cores.map(({ state }) => state));
   }
 
-  /** To be called between slices: it goes on in another way, and its guest notices nothing. Throws HostelryError `no-frames`, and it is as before. */
+  /** To be called between slices: it goes on in another way, and its guest notices nothing. Throws HostelryError `no-frames` or `technique`, and it is as before. */
   setTechnique(technique: Technique): void {
     this.#fitting(technique);
+    if (technique.cpu !== this.#technique.cpu && (guestKnows(technique) || guestKnows(this.#technique))) {
+      throw new HostelryError("technique", "a guest knows whether it is paravirtual, so that a running VM can't become it or cease to be it: stop it first");
+    }
     const cpu = techniques[technique.cpu](this, technique);
     for (const core of this.cores) core.confine(cpu.confinement);
     this.#cpu.release();
@@ -187,8 +198,8 @@ export class VirtualMachine implements Guest {
 
   /** Throws HostelryError `technique` if the machine can't do it. */
   #fitting(technique: Technique): Technique {
-    if (this.tlb === "hardware" || technique.cpu !== "hardware") return technique;
-    throw new HostelryError("technique", "VS-mode's page tables are walked, and this machine's VMs fill their TLBs: choose trap-and-emulate or binary-translation");
+    if (this.tlb === "hardware" || technique.mmu === "shadow" && technique.cpu !== "hardware") return technique;
+    throw new HostelryError("technique", `by ${technique.cpu} the guest's page tables are walked, and this machine's VMs fill their TLBs: choose trap-and-emulate or binary-translation`);
   }
 
   get congested(): boolean {

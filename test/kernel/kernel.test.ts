@@ -4,8 +4,10 @@ import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseFirmware } from "#images/kernel.ts";
+import type { CpuTechniqueName } from "#monitor/cpu/technique.ts";
+import type { BootFiles } from "#platform/board.ts";
 import { hostelry } from "../kit/hostelry.ts";
-import { TestMonitor } from "../kit/monitor.ts";
+import { TestMonitor, type TestVm } from "../kit/monitor.ts";
 import { runTool, skipWithout, skipWithoutFile } from "../kit/tools.ts";
 
 const kernel = fileURLToPath(new URL("../../guest/kernel/kernel.elf", import.meta.url));
@@ -45,9 +47,9 @@ const linesOf = (output: string): string =>
 
 suite("the small kernel", () => {
   const machines: readonly (readonly [name: string, args: readonly string[]])[] = [
-    ["on the bare machine", ["--bare", "--memory", "64M"]],
-    ["on a machine whose TLB software fills", ["--bare", "--tlb", "software", "--memory", "64M"]],
-    ["in a VM, by hardware", ["--memory", "8M"]],
+    ["on the bare machine", ["--bare", "--memory", "64M", "--clock", "instructions"]],
+    ["on a machine whose TLB software fills", ["--bare", "--tlb", "software", "--memory", "64M", "--clock", "instructions"]],
+    ["in a VM, by hardware", ["--memory", "8M", "--clock", "instructions"]],
   ];
   for (const [name, args] of machines) {
     test(`runs its programs ${name}`, async () => {
@@ -72,13 +74,72 @@ suite("the small kernel", () => {
 
   test("runs its programs on QEMU's board", { skip: skipWithout("system") }, () => {
     const devices = ["-global", "virtio-mmio.force-legacy=false", "-device", "virtio-rng-device"];
-    const output = runTool("system", ["-M", "virt", "-m", "64M", "-nographic", ...devices, "-kernel", kernel, "-append", commands]);
+    const output = runTool("system", ["-M", "virt", "-m", "64M", "-nographic", "-icount", "shift=3", ...devices, "-kernel", kernel, "-append", commands]);
     assert.equal(linesOf(output.toString("latin1")), expected);
+  });
+
+  const boots = (append: string): BootFiles => ({ kernel: parseFirmware(readFileSync(kernel), kernel), append });
+
+  /** In a VM of its own machine, to its end. */
+  const runIn = (cpu: CpuTechniqueName, append: string, translate = false): TestVm => {
+    const monitor = new TestMonitor({ translate });
+    const vm = monitor.create(boots(append), { memory: 8 << 20, cpu });
+    monitor.start(vm);
+    monitor.run(() => vm.end() !== undefined);
+    assert.deepEqual(vm.end(), { kind: "poweroff" });
+    return vm;
+  };
+
+  for (const cpu of ["trap-and-emulate", "paravirtual"] as const) {
+    test(`runs its programs in a VM, by ${cpu}, interpreted and translated`, () => {
+      const [interpreted, translated] = [false, true].map((translate) => runIn(cpu, commands, translate)) as [TestVm, TestVm];
+      assert.equal(linesOf(interpreted.output()), expected);
+      assert.equal(translated.output(), interpreted.output());
+      assert.equal(translated.vm.computer.instret, interpreted.vm.computer.instret);
+      for (let i = 1; i < 32; i++) assert.equal(translated.x(i), interpreted.x(i), `x${i}`);
+    });
+  }
+
+  test("that knows of its monitor comes out five times less often, where it forks", () => {
+    const forks = 100;
+    const exits = (["trap-and-emulate", "paravirtual"] as const).map((cpu) => {
+      const [some, more] = [10, 10 + forks].map((count) => runIn(cpu, `-- fork ${count}`, true).vm.exits.total) as [number, number];
+      return (more - some) / forks;
+    });
+    assert.ok(exits[0]! >= 5 * exits[1]!, `exits a fork: ${exits[0]} and ${exits[1]}`);
+  });
+
+  test("goes on where it was when its VM has moved", () => {
+    const monitor = new TestMonitor({ translate: true });
+    const options = { memory: 8 << 20, cpu: "paravirtual" } as const;
+    const before = monitor.create(boots(commands), options);
+    monitor.start(before);
+    monitor.run(() => before.output().includes("pipe: "));
+    monitor.monitor.stop(before.vm);
+    const saved = structuredClone(before.vm.save());
+    const after = monitor.create(undefined, { ...options, id: before.vm.id }, saved);
+    monitor.start(after);
+    monitor.run(() => after.end() !== undefined);
+    assert.equal(linesOf(before.output() + after.output()), expected);
+    after.vm.release();
+    assert.equal(monitor.frames.available, monitor.frames.total);
+  });
+
+  test("begins anew in a VM that is restarted", () => {
+    const monitor = new TestMonitor();
+    const vm = monitor.create(boots("-- fork 3; true"), { memory: 8 << 20, cpu: "paravirtual" });
+    for (const times of [1, 2]) {
+      monitor.start(vm);
+      monitor.run(() => vm.output().split("fork: 3 done").length > times && vm.vm.ended !== undefined);
+      monitor.monitor.stop(vm.vm);
+      vm.vm.boot(boots("-- fork 3; true"));
+    }
+    assert.equal(vm.output().match(/fork: 0 pages lost/g)?.length, 2);
   });
 
   test("takes commands from the console, and says what went wrong", () => {
     const monitor = new TestMonitor();
-    const vm = monitor.create({ kernel: parseFirmware(readFileSync(kernel), kernel), append: "" }, { memory: 8 << 20 });
+    const vm = monitor.create(boots(""), { memory: 8 << 20 });
     monitor.start(vm);
     monitor.run(() => vm.output().endsWith("$ "));
     vm.host.arrivals.push({ kind: "console", bytes: Buffer.from("true; nothing\ncheck 1\noff\n") });

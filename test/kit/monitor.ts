@@ -13,7 +13,7 @@ import { techniqueOf, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
-import { VirtualMachine, type VmEnd, type VmOptions } from "#monitor/vm.ts";
+import { VirtualMachine, type SavedVm, type VmEnd, type VmOptions } from "#monitor/vm.ts";
 import { address } from "#platform/memory-map.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { assemble } from "#riscv/assemble.ts";
@@ -80,8 +80,8 @@ export class TestMonitor {
     });
   }
 
-  /** A VM that is booted, but not started; without files, it is as after power-on. */
-  create(files: BootFiles | string | undefined, options: TestVmOptions = {}): TestVm {
+  /** A VM that is booted, but not started; without files, it is as after power-on, or as it was saved. */
+  create(files: BootFiles | string | undefined, options: TestVmOptions = {}, saved?: SavedVm): TestVm {
     const { cpu, mmu, shadow, onIllegal, ...rest } = options;
     const host = new QuietHost();
     let output = "";
@@ -98,7 +98,7 @@ export class TestMonitor {
       warn: () => {},
       technique: techniqueOf({ cpu, mmu, shadow, onIllegal }),
       ...rest,
-    });
+    }, saved);
     if (typeof files === "string") vm.boot({ kernel: { format: "raw", bytes: assemble(files, { base: address.memory }) }, append: "" });
     else if (files !== undefined) vm.boot(files);
     return { vm, host, output: () => output, end: () => this.#ends.get(vm), x: (index) => vm.cores[0]!.state.get("x", index) };

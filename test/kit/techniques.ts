@@ -1,9 +1,9 @@
-/** All ways in which a VM can be virtualized. */
+/** All ways in which a VM can be virtualized whose guest does not know. */
 import { HostelryError } from "#base/errors.ts";
-import { cpuTechniques, mmuTechniques, shadowPolicies, techniqueOf, type Technique, type TechniqueOptions } from "#monitor/cpu/technique.ts";
+import { cpuTechniques, guestKnows, mmuTechniques, shadowPolicies, techniqueOf, type Technique, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 
 export const allTechniques: readonly Technique[] = [
-  ...cpuTechniques.flatMap((cpu) =>
+  ...cpuTechniques.filter((cpu) => !guestKnows({ cpu })).flatMap((cpu) =>
     mmuTechniques.flatMap((mmu) => (mmu === "shadow" ? shadowPolicies : [undefined]).flatMap((shadow) => fitting({ cpu, mmu, shadow })))),
   techniqueOf({ cpu: "binary-translation", rewrite: "silent" }),
 ];

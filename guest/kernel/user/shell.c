@@ -1,4 +1,7 @@
-/* The first program. Its commands, "NAME ARGUMENTS; NAME ARGUMENTS", come from the kernel's command line, and the machine is off after the last; or from the console. */
+/*
+ * The first program. Its commands, "NAME ARGUMENTS; NAME ARGUMENTS", come from the kernel's command line, and the machine is off after the
+ * last; or from the console.
+ */
 #include "library.h"
 
 /* Returns whether it went wrong. */

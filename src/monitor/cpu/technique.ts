@@ -5,13 +5,14 @@
 import { HostelryError } from "#base/errors.ts";
 import type { Confinement } from "../confinement.ts";
 import type { ShadowStatistics } from "../memory/shadow.ts";
+import type { SavedParavirtual } from "./paravirtual.ts";
 
 /** Each is a file of this folder. */
-export const cpuTechniques = ["hardware", "trap-and-emulate", "binary-translation"] as const;
+export const cpuTechniques = ["hardware", "trap-and-emulate", "binary-translation", "paravirtual"] as const;
 export type CpuTechniqueName = (typeof cpuTechniques)[number];
 
 /** How guest-physical addresses become the machine's. */
-export const mmuTechniques = ["nested", "shadow"] as const;
+export const mmuTechniques = ["nested", "shadow", "direct"] as const;
 export type MmuTechniqueName = (typeof mmuTechniques)[number];
 
 /** `naive`: a change of address space throws all shadows away. `cached`: they are kept, as many as there is room for. */
@@ -37,12 +38,15 @@ interface Rule {
   readonly mmus: readonly [MmuTechniqueName, ...MmuTechniqueName[]];
   /** Whether illegal instructions of the guest's kernel come to the monitor. */
   readonly seesIllegal: boolean;
+  /** Whether the guest must know. */
+  readonly guestKnows: boolean;
 }
 
 const rules: Readonly<Record<CpuTechniqueName, Rule>> = {
-  hardware: { mmus: ["nested", "shadow"], seesIllegal: false },
-  "trap-and-emulate": { mmus: ["shadow"], seesIllegal: true },
-  "binary-translation": { mmus: ["shadow"], seesIllegal: true },
+  hardware: { mmus: ["nested", "shadow"], seesIllegal: false, guestKnows: false },
+  "trap-and-emulate": { mmus: ["shadow"], seesIllegal: true, guestKnows: false },
+  "binary-translation": { mmus: ["shadow"], seesIllegal: true, guestKnows: false },
+  paravirtual: { mmus: ["direct"], seesIllegal: false, guestKnows: true },
 };
 
 const usual: Technique = { cpu: "hardware", mmu: "nested", shadow: "cached", rewrite: "all", onIllegal: "guest" };
@@ -67,11 +71,18 @@ export function techniqueOf(wanted: TechniqueOptions, before: Technique = usual)
   return { cpu, mmu, shadow, rewrite, onIllegal };
 }
 
-/** Each CPU technique with each MMU technique that it goes with; the rest as usual. */
-export const everyTechnique = (): readonly Technique[] => cpuTechniques.flatMap((cpu) => rules[cpu].mmus.map((mmu) => techniqueOf({ cpu, mmu })));
+/** Whether only a guest that knows of its monitor runs so: no other becomes it while it runs. */
+export const guestKnows = ({ cpu }: { readonly cpu: CpuTechniqueName }): boolean => rules[cpu].guestKnows;
+
+/** Each CPU technique whose guest needs not know, with each MMU technique that it goes with; the rest as usual. */
+export const everyTechnique = (): readonly Technique[] =>
+  cpuTechniques.filter((cpu) => !rules[cpu].guestKnows).flatMap((cpu) => rules[cpu].mmus.map((mmu) => techniqueOf({ cpu, mmu })));
 
 const cpusFor = (fits: (rule: Rule) => boolean): string => cpuTechniques.filter((name) => fits(rules[name])).join(" or ");
 const refusal = (message: string): HostelryError => new HostelryError("technique", message);
+
+/** Of a technique that has something of its own to save. */
+export type SavedTechnique = SavedParavirtual;
 
 export interface CpuTechnique {
   readonly confinement: Confinement;
@@ -79,6 +90,8 @@ export interface CpuTechnique {
   exit(): number;
   /** Of its shadow tables, if it has any. */
   statistics(): ShadowStatistics | null;
+  /** What another hart needs to go on, beside what every guest has. */
+  save?(): SavedTechnique;
   /** Gives back what it has taken of the machine. */
   release(): void;
 }

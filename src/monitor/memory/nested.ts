@@ -68,6 +68,11 @@ export class GStageTables {
     this.#leafTable(page).setUint32((page & 511) * 8, 0, true);
   }
 
+  /** Of the root's first frame, which is a root of Sv39 as well: the last entry leads to a table of somebody else's. */
+  setLastEntry(low: number): void {
+    this.#view(this.#root, 1).setUint32(511 * 8, low, true);
+  }
+
   release(): void {
     for (const frame of this.#tables.splice(0)) this.#memory.release(frame);
     for (let frame = this.#root; frame < this.#root + 4; frame++) this.#memory.release(frame);

@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { Random } from "#base/random.ts";
+import { SbiError } from "#devices/sbi.ts";
+import { Frames } from "#machine/frames.ts";
+import { memoryMap } from "#machine/layout.ts";
+import { PhysicalMemory } from "#machine/physical-memory.ts";
+import { allocate } from "#machine/processor.ts";
+import { DirectTables } from "./direct.ts";
+import { GuestMemory } from "./guest-memory.ts";
+import { MachineMemory } from "./machine-memory.ts";
+
+const PAGES = 24;
+const BASE = 0x8000_0000;
+const MACHINE_PAGES = 256;
+const FIRST = BASE / 4096;
+const [V, R, W, X, G] = [1, 2, 4, 8, 32];
+
+function setUp() {
+  const map = memoryMap(MACHINE_PAGES * 4096);
+  const linear = allocate(map);
+  const machine = new MachineMemory(Frames.create(MACHINE_PAGES), map, new PhysicalMemory(linear, map, () => {}));
+  const memory = new GuestMemory(machine, 1, { base: BASE, size: PAGES * 4096 });
+  const other = new GuestMemory(machine, 2, { base: BASE, size: PAGES * 4096 });
+  const counts = { flushes: 0 };
+  const direct = new DirectTables({ memory, flush: () => void counts.flushes++, tableEnded: () => {} });
+  /** Of the guest's n-th page. */
+  const number = (n: number): number => direct.numberOf(FIRST + n);
+  const words = (n: number): Uint32Array => machine.words.subarray(machine.wordOf(memory.touch(FIRST + n)), machine.wordOf(memory.touch(FIRST + n)) + 1024);
+  const entry = (n: number, flags: number): number => (number(n) << 10) | flags;
+  for (let n = 0; n < PAGES; n++) number(n);
+  return { machine, memory, other, direct, counts, number, words, entry };
+}
+
+suite("direct paging", () => {
+  test("a tree of tables is checked, kept from being written, and memory again when nobody needs it", () => {
+    const { direct, memory, number, words, entry } = setUp();
+    words(0)[0] = entry(1, V);
+    words(1)[2] = entry(2, V);
+    words(2)[4] = entry(3, V | R | W);
+    assert.equal(direct.pin(number(0), 2), SbiError.success);
+    assert.deepEqual([0, 1, 2, 3].map((n) => direct.isTable(FIRST + n)), [true, true, true, false]);
+    assert.ok(words(0)[1022]! !== 0, "the root shows the machine-to-physical table");
+    assert.throws(() => memory.writable(BASE + 4096, 8), { code: "in-table" });
+    assert.equal(direct.update(number(2), 0, entry(1, V | R | W), 0), SbiError.denied, "a writable mapping of a table");
+    assert.equal(direct.update(number(2), 0, entry(1, V | R), 0), SbiError.success);
+    assert.equal(direct.pin(number(3), 0), SbiError.denied, "a table of what is mapped writable");
+    assert.equal(direct.pin(number(0), 2), SbiError.alreadyAvailable);
+    assert.equal(direct.unpin(number(0)), SbiError.success);
+    assert.equal(direct.unpin(number(0)), SbiError.denied);
+    assert.deepEqual([0, 1, 2].map((n) => direct.isTable(FIRST + n)), [false, false, false]);
+    assert.equal(words(0)[1022], 0);
+    assert.equal(direct.pin(number(3), 0), SbiError.success);
+  });
+
+  test("entries that no table may have", () => {
+    const { direct, other, machine, number, words, entry } = setUp();
+    const foreign = machine.pageNumber(other.touch(FIRST));
+    const refusals: readonly (readonly [level: number, low: number, high: number, refusal: number])[] = [
+      [0, (foreign << 10) | V | R, 0, SbiError.denied],
+      [0, (0x100 << 10) | V | R, 0, SbiError.denied],
+      [0, entry(3, V | R | G), 0, SbiError.invalidParameter],
+      [0, entry(3, V | W), 0, SbiError.invalidParameter],
+      [0, entry(3, V), 0, SbiError.invalidParameter],
+      [0, entry(3, V | R), 1 << 31, SbiError.invalidParameter],
+      [1, entry(3, V | R | W | X), 0, SbiError.invalidParameter],
+      [1, (foreign << 10) | V, 0, SbiError.denied],
+      [2, entry(3, V | 64), 0, SbiError.invalidParameter],
+    ];
+    for (const [level, low, high, refusal] of refusals) {
+      const what = `${low.toString(16)} at level ${level}`;
+      words(level).fill(0);
+      words(level).set([low, high], 10);
+      assert.equal(direct.pin(number(level), level), refusal, what);
+      words(level).fill(0);
+      assert.equal(direct.pin(number(level), level), SbiError.success);
+      assert.equal(direct.update(number(level), 5, low, high), refusal, what);
+      assert.equal(words(level)[10], 0);
+      direct.unpin(number(level));
+    }
+    assert.equal(direct.pin(number(0), 3), SbiError.invalidParameter);
+    assert.equal(direct.pin(foreign, 0), SbiError.denied);
+    direct.pin(number(2), 2);
+    assert.equal(direct.update(number(2), 511, 0, 0), SbiError.denied, "the monitor's own entry");
+    assert.equal(direct.update(number(5), 0, 0, 0), SbiError.denied, "no table");
+  });
+
+  test("tables that lead back to themselves are refused, and what was counted for them is not", () => {
+    const { direct, number, words, entry } = setUp();
+    words(0)[0] = entry(1, V);
+    words(1)[0] = entry(2, V);
+    words(1)[2] = entry(0, V);
+    assert.equal(direct.pin(number(0), 2), SbiError.denied);
+    assert.deepEqual([0, 1, 2].map((n) => direct.isTable(FIRST + n)), [false, false, false]);
+    assert.ok(direct.save().counts.every((count) => count === 0));
+  });
+
+  test("whoever becomes a table is not written by what the hart remembers", () => {
+    const { direct, counts, number, words, entry } = setUp();
+    direct.pin(number(1), 0);
+    direct.update(number(1), 0, entry(2, V | R | W), 0);
+    direct.leaveFirstView();
+    direct.update(number(1), 0, 0, 0);
+    const before = counts.flushes;
+    words(2).fill(0);
+    assert.equal(direct.pin(number(2), 0), SbiError.success);
+    assert.equal(counts.flushes, before + 1);
+    assert.equal(direct.pin(number(3), 0), SbiError.success);
+    assert.equal(counts.flushes, before + 1, "it was never mapped");
+  });
+
+  test("random calls: each page is what the tables say, after each", () => {
+    const random = new Random(7);
+    const below = (limit: number): number => random.u32() % limit;
+    const scene = setUp();
+    const { direct, number, words, entry } = scene;
+    const roots: number[] = [];
+    const randomEntry = (level: number): number => {
+      const flags = level > 0 ? V : [V | R, V | R | W, V | X, V | R | W, 0][below(5)]!;
+      return below(6) === 0 ? random.u32() : entry(below(PAGES), flags | (below(8) === 0 ? 1 << below(10) : 0));
+    };
+    const actions: readonly (() => void)[] = [
+      () => {
+        const n = below(PAGES);
+        if (direct.isTable(FIRST + n)) return;
+        words(n).fill(0);
+        const level = below(3);
+        for (let i = 0; i < 4; i++) words(n)[2 * below(512)] = randomEntry(level);
+      },
+      () => void direct.pin(number(below(PAGES)), below(4)),
+      () => void direct.unpin(number(below(PAGES))),
+      () => void direct.update(number(below(PAGES)), below(512), randomEntry(below(3)), below(30) === 0 ? 1 : 0),
+      () => {
+        const root = number(below(PAGES));
+        if (roots.length < 3 && direct.holdRoot(root) === SbiError.success) roots.push(root);
+      },
+      () => {
+        if (roots.length > 0) direct.letGoRoot(roots.pop()!);
+      },
+    ];
+    let tables = 0;
+    for (let step = 0; step < 20_000; step++) {
+      direct.begin();
+      actions[below(actions.length)]!();
+      tables += recount(scene, roots);
+    }
+    assert.ok(tables > 5000, `${tables} tables seen: there is something to look at`);
+  });
+});
+
+/** What each page is used as, and how often, by the tables' entries alone. Returns how many tables there are. */
+function recount({ direct, number, words }: ReturnType<typeof setUp>, roots: readonly number[]): number {
+  const { uses, counts, pinned } = direct.save();
+  const pages = new Map(Array.from({ length: PAGES }, (_, n) => [number(n), n]));
+  const expected = new Uint32Array(PAGES);
+  const use = (n: number, as: number): void => {
+    expected[n]!++;
+    assert.equal(uses[n], as, `page ${n}`);
+  };
+  for (let n = 0; n < PAGES; n++) {
+    const level = uses[n]! - 2;
+    if (pinned[n] === 1) expected[n]!++;
+    if (level < 0) continue;
+    for (let i = 0; i < (level === 2 ? 511 : 512); i++) {
+      const [low, high] = [words(n)[2 * i]!, words(n)[2 * i + 1]!];
+      if (!(low & V)) continue;
+      const target = pages.get(low >>> 10);
+      assert.ok(high === 0 && target !== undefined && !(low & G), `entry ${low.toString(16)}`);
+      if (level > 0) use(target, level + 1);
+      else if (low & W) use(target, 1);
+    }
+  }
+  for (const root of roots) use(pages.get(root)!, 4);
+  assert.deepEqual([...counts], [...expected]);
+  for (let n = 0; n < PAGES; n++) assert.equal(uses[n] === 0, expected[n] === 0, `page ${n}`);
+  return uses.filter((as) => as > 1).length;
+}

@@ -13,6 +13,7 @@ import { Board, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
 import { defaultImage } from "../kit/hostelry.ts";
+import { watchExits } from "../kit/confinement.ts";
 import { QuietHost, TestMonitor } from "../kit/monitor.ts";
 import { allTechniques, titleOf } from "../kit/techniques.ts";
 
@@ -66,6 +67,7 @@ function inVm(files: BootFiles, techniques: readonly Technique[]): Run {
   const monitor = new TestMonitor({ memory: MEMORY + 24 * MIB, translate: true });
   const test = monitor.create(files, { memory: MEMORY, technique: techniques[0]! });
   const { vm } = test;
+  watchExits(monitor.memory, vm);
   monitor.start(test);
   let shifts = 0;
   const shift = (): void => {

@@ -91,10 +91,12 @@ suite("demo tlb", () => {
 });
 
 const image = await defaultImage();
+/** Each boots some Debians. */
+const TIMEOUT = 300_000;
 
 suite("Debian, shown", { skip: "skip" in image && image.skip }, () => {
   test("demo silent: fails by traps, and the monitor names the instruction; boots by both kinds of binary translation", async () => {
-    const { status, stdout, stderr } = await hostelry(["demo", "silent", "--json"]);
+    const { status, stdout, stderr } = await hostelry(["demo", "silent", "--json"], { timeoutMs: TIMEOUT });
     assert.equal(status, 0, stderr);
     const { attempts } = JSON.parse(stdout) as { attempts: readonly Attempt[] };
     assert.deepEqual(attempts.map(({ technique: { cpu, rewrite }, outcome }) => [cpu, rewrite, outcome]), [
@@ -109,6 +111,24 @@ suite("Debian, shown", { skip: "skip" in image && image.skip }, () => {
     assert.ok(trapping!.silenced.some(({ what, times }) => what === "sstatus" && times > 100));
     for (const { silenced } of translated) assert.deepEqual(silenced, []);
   });
+
+  test("demo techniques: a row for the bare machine and one for each technique, with exits by operation", async () => {
+    const { status, stdout, stderr } = await hostelry(["demo", "techniques", "--cpu", "trap", "--json"], { timeoutMs: TIMEOUT });
+    assert.equal(status, 0, stderr);
+    const { results } = JSON.parse(stdout) as { results: readonly Row[] };
+    assert.deepEqual(results.map(({ technique, failure }) => [technique?.cpu, technique?.mmu, failure]), [
+      [undefined, undefined, null],
+      ["trap-and-emulate", "shadow", null],
+    ]);
+    const [bare, trapping] = results;
+    assert.deepEqual([bare!.boot.exits, bare!.fork.exits, bare!.call.exits], [null, null, null]);
+    const { boot, fork, call } = trapping!;
+    for (const kind of ["hidden-fault", "true-fault", "table-write", "hypercall"]) assert.ok(boot.exits![kind]! > 0, kind);
+    assert.ok(fork.exits!["table-write"]! > 10, "a fork copies page tables");
+    // Its ecall, and what the kernel does to come in and out.
+    assert.ok(call.exits!["guest-trap"]! > 0.9 && call.exits!["guest-trap"]! < 1.2 && call.exits!["privileged-instruction"]! > 5, JSON.stringify(call.exits));
+    for (const { cpuSeconds, seconds } of [boot, fork, call]) assert.ok(cpuSeconds > 0 && seconds > 0);
+  });
 });
 
 interface Attempt {
@@ -116,4 +136,18 @@ interface Attempt {
   readonly outcome: string;
   readonly lastWords: string | null;
   readonly silenced: readonly { readonly what: string; readonly times: number; readonly first: { readonly instruction: string } | null }[];
+}
+
+interface Measured {
+  readonly cpuSeconds: number;
+  readonly seconds: number;
+  readonly exits: Readonly<Record<string, number>> | null;
+}
+
+interface Row {
+  readonly technique: { readonly cpu: string; readonly mmu: string } | null;
+  readonly failure: string | null;
+  readonly boot: Measured;
+  readonly fork: Measured;
+  readonly call: Measured;
 }

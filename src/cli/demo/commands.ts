@@ -1,11 +1,14 @@
 /** `hostelry demo`: what a teacher shows first. */
+import { techniqueChoices } from "#monitor/cpu/technique.ts";
 import { Option, type Command } from "commander";
 import type { Messages } from "../messages.ts";
-import { parseMemory } from "../options.ts";
+import { parseMemory, parseTechnique } from "../options.ts";
 import { techniqueOptions, withParser } from "../parsers.ts";
 import type { FlowOptions } from "./flow.ts";
 import type { SilentOptions } from "./silent.ts";
+import type { TechniquesOptions } from "./techniques.ts";
 
+const parseCpu = parseTechnique("--cpu", techniqueChoices.cpu);
 const memory = (): Option => withParser(new Option("--memory <size>", "of Debian, with K, M or G"), parseMemory).default(256 * 2 ** 20, "256M");
 
 export function addDemoCommands(program: Command, messages: Messages, finish: (status: number) => void): void {
@@ -37,6 +40,18 @@ export function addDemoCommands(program: Command, messages: Messages, finish: (s
     .action(async (options: SilentOptions) => {
       const { demoSilent } = await import("./silent.ts");
       await demoSilent(options, messages);
+      finish(0);
+    });
+
+  demo.command("techniques")
+    .summary("one Debian and one workload by each technique, beside the bare machine")
+    .description("One Debian by each technique, beside the bare machine: how long it boots, forks and calls its kernel, and how often it comes out\nto the monitor for it, by cause.")
+    .addOption(new Option("--cpu <technique...>", "only by these").argParser((text, before: string[] | undefined) => [...(before ?? []), parseCpu(text)]))
+    .addOption(memory())
+    .option("--json", "as JSON")
+    .action(async (options: TechniquesOptions) => {
+      const { demoTechniques } = await import("./techniques.ts");
+      await demoTechniques(options, messages);
       finish(0);
     });
 }

@@ -4,7 +4,7 @@ import { i32, type FunctionReference } from "#wasm/expression.ts";
 import type { HartImports, HartProgramOptions } from "../hart/hart-program.ts";
 import { edge, type MemoryMap } from "../layout.ts";
 import { emitRegion, type RegionImports } from "./emit.ts";
-import { CodeReader, formRegion, type Edges, type Region, type RegionRequest, type Span } from "./region.ts";
+import { CodePages, CodeReader, formRegion, type Edges, type Region, type RegionRequest, type Span } from "./region.ts";
 
 /** What was translated, and none of it depends on where it lies: the same bytes at the same distances elsewhere are the same region. */
 export interface CompiledRegion {
@@ -31,11 +31,13 @@ export interface Batch {
 export class RegionCompiler {
   readonly #memory: ArrayBufferLike;
   readonly #map: MemoryMap;
+  readonly #pages: CodePages;
   readonly #imported: HartImports;
   readonly #options: HartProgramOptions;
 
   constructor(memory: ArrayBufferLike, map: MemoryMap, imported: HartImports, options: HartProgramOptions) {
     this.#memory = memory;
+    this.#pages = new CodePages(memory);
     this.#map = map;
     this.#options = options;
     this.#imported = imported;
@@ -44,7 +46,7 @@ export class RegionCompiler {
   compile(requests: readonly RegionRequest[]): Batch {
     const edges = this.#edges();
     const formed = requests.map((request) => {
-      const reader = new CodeReader(this.#memory, this.#map, request);
+      const reader = new CodeReader(this.#memory, this.#map, request, this.#pages);
       return { reader, region: formRegion(reader, request, edges) };
     });
     const module = new ModuleBuilder();
@@ -63,6 +65,7 @@ export class RegionCompiler {
       module.export(`r${regions.length}`, f);
       regions.push(this.#describe(region, reader));
     }
+    this.#pages.forget();
     return { bytes: module.encode(), regions, refused };
   }
 

@@ -93,19 +93,44 @@ interface InlineContext {
 const contextShift = 2 ** 24;
 const key = (context: number, offset: number): number => context * contextShift + offset + contextShift / 2;
 
-/** Reads a region's code. The hart goes on meanwhile and may write to it: each page is read once, so that what was translated is what is compared later. */
+/** Copies of pages of code: the hart goes on meanwhile and may write to it, and what was translated must be what is compared later. */
+export class CodePages {
+  readonly #memory: Uint8Array;
+  readonly #copies = new Map<number, DataView>();
+  /** Used again and again: so much garbage would leave holes in the host's memory. */
+  readonly #buffers: Uint8Array<ArrayBuffer>[] = [];
+
+  constructor(memory: ArrayBufferLike) {
+    this.#memory = new Uint8Array(memory);
+  }
+
+  of(frame: number): DataView {
+    let copy = this.#copies.get(frame);
+    if (copy !== undefined) return copy;
+    const buffer = (this.#buffers[this.#copies.size] ??= new Uint8Array(4096));
+    buffer.set(this.#memory.subarray(frame, frame + 4096));
+    copy = new DataView(buffer.buffer);
+    this.#copies.set(frame, copy);
+    return copy;
+  }
+
+  /** What was copied is nobody's any more. */
+  forget(): void {
+    this.#copies.clear();
+  }
+}
+
+/** Reads a region's code. */
 export class CodeReader {
-  readonly #memory: ArrayBufferLike;
   readonly #view: DataView;
   readonly #request: RegionRequest;
   readonly #inPage: number;
   readonly #map: MemoryMap;
-  /** Copies of the pages around the head's, as they are wanted. */
-  readonly #pages: (DataView | undefined)[] = [];
+  readonly #pages: CodePages;
 
-  constructor(memory: ArrayBufferLike, map: MemoryMap, wanted: RegionRequest) {
+  constructor(memory: ArrayBufferLike, map: MemoryMap, wanted: RegionRequest, pages: CodePages) {
     this.#map = map;
-    this.#memory = memory;
+    this.#pages = pages;
     this.#view = new DataView(memory as ArrayBuffer);
     this.#request = wanted;
     this.#inPage = wanted.head & 4095;
@@ -156,12 +181,8 @@ export class CodeReader {
   }
 
   #copy(offset: number): DataView | undefined {
-    const index = this.page(offset) + pageReach;
-    const copy = this.#pages[index];
-    if (copy !== undefined) return copy;
-    const frame = this.#request.frames[index];
-    if (!frame) return undefined;
-    return (this.#pages[index] = new DataView(new Uint8Array(this.#memory, frame, 4096).slice().buffer));
+    const frame = this.#request.frames[this.page(offset) + pageReach];
+    return frame ? this.#pages.of(frame) : undefined;
   }
 }
 

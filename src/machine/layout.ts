@@ -75,6 +75,8 @@ const fieldSpecs = {
    * at that instruction, with the reason in the fields from `exitCause` on.
    */
   monitored: "i32",
+  /** With `monitored`: the guest is emulated, as the plainest of monitors would. Nothing is kept of a translation or of an instruction from one to the next. */
+  emulated: "i32",
   /**
    * With `monitored` and V = 0, a deprivileged guest: its kernel and its programs are both in U-mode (see hart/deprivileged.ts). Its supervisor
    * registers are the parked ones, but for FS and MXR, which stand in mstatus, and these: its privilege (0 user, 1 supervisor), scounteren, senvcfg;
@@ -150,7 +152,7 @@ const fieldSpecs = {
   pmpFirst: ["i64", 16],
   pmpLast: ["i64", 16],
   pmpCount: "i32",
-  /** Whether the last PMP check holds for the whole page. */
+  /** Whether the last PMP check holds for the whole page; never while the guest is `emulated`, so that nothing gets into a TLB. */
   pmpUniform: "i32",
   /** Whether the cache of guest physical pages has pieces of larger ones. */
   guestLarge: "i32",

@@ -31,6 +31,7 @@ const FLOAT = 3n << BigInt(status.fs);
 function confine(state: HartState, hgatp: bigint): void {
   state.setNumber("privilege", state.number("privilege") & 1 ? privilege.virtualSupervisor : privilege.virtualUser);
   state.setNumber("monitored", 1);
+  state.setNumber("emulated", 0);
   state.setNumber("firmware", 0);
   state.setNumber("reservation", 0);
   state.set("stimecmp", -1n);
@@ -57,13 +58,16 @@ function confine(state: HartState, hgatp: bigint): void {
 export class HardwareConfinement implements Confinement {
   readonly raise = "raiseInVirtual";
   readonly #hgatp: bigint;
+  readonly #emulated: boolean;
 
-  constructor(hgatp: bigint) {
+  constructor(hgatp: bigint, emulated: boolean) {
     this.#hgatp = hgatp;
+    this.#emulated = emulated;
   }
 
   enter(state: HartState): void {
     confine(state, this.#hgatp);
+    state.setNumber("emulated", Number(this.#emulated));
   }
 
   leave(): void {}

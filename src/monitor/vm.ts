@@ -11,6 +11,7 @@ import { Board, type BoardOptions, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
 import { BinaryTranslation } from "./cpu/binary-translation.ts";
 import { HardwareOnShadow } from "./cpu/hardware-on-shadow.ts";
+import { Emulated } from "./cpu/emulated.ts";
 import { HardwareTechnique } from "./cpu/hardware.ts";
 import { Paravirtual } from "./cpu/paravirtual.ts";
 import { guestKnows, techniqueOf, type CpuTechnique, type CpuTechniqueName, type SavedTechnique, type Technique } from "./cpu/technique.ts";
@@ -54,6 +55,7 @@ export type VmEnd = MachineEnd | { readonly kind: "failed"; readonly code: strin
 
 const techniques: Readonly<Record<CpuTechniqueName, (vm: VirtualMachine, technique: Technique, saved?: SavedTechnique) => CpuTechnique>> = {
   hardware: (vm, technique) => (technique.mmu === "shadow" ? new HardwareOnShadow(vm, technique) : new HardwareTechnique(vm)),
+  emulated: (vm) => new Emulated(vm),
   "trap-and-emulate": (vm, technique) => new TrapAndEmulate(vm, technique),
   "binary-translation": (vm, technique) => new BinaryTranslation(vm, technique),
   paravirtual: (vm, _, saved) => new Paravirtual(vm, saved),
@@ -189,11 +191,13 @@ export class VirtualMachine implements Guest {
       throw new HostelryError("technique", "a guest knows whether it is paravirtual, so that a running VM can't become it or cease to be it: stop it first");
     }
     const cpu = techniques[technique.cpu](this, technique);
-    for (const core of this.cores) core.confine(cpu.confinement);
+    for (const core of this.cores) {
+      core.confine(cpu.confinement);
+      core.flushGuest({});
+    }
     this.#cpu.release();
     this.#technique = technique;
     this.#cpu = cpu;
-    this.core.flushTranslations();
   }
 
   /** Throws HostelryError `technique` if the machine can't do it. */

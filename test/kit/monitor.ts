@@ -82,7 +82,7 @@ export class TestMonitor {
 
   /** A VM that is booted, but not started; without files, it is as after power-on, or as it was saved. */
   create(files: BootFiles | string | undefined, options: TestVmOptions = {}, saved?: SavedVm): TestVm {
-    const { cpu, mmu, shadow, onIllegal, ...rest } = options;
+    const { cpu, mmu, shadow, rewrite, onIllegal, ...rest } = options;
     const host = new QuietHost();
     let output = "";
     const vm = new VirtualMachine(this.processor, this.memory, {
@@ -96,7 +96,7 @@ export class TestMonitor {
       output: (bytes) => void (output += Buffer.from(bytes).toString("latin1")),
       terminal: { columns: 80, rows: 24 },
       warn: () => {},
-      technique: techniqueOf({ cpu, mmu, shadow, onIllegal }),
+      technique: techniqueOf({ cpu, mmu, shadow, rewrite, onIllegal }),
       ...rest,
     }, saved);
     if (typeof files === "string") vm.boot({ kernel: { format: "raw", bytes: assemble(files, { base: address.memory }) }, append: "" });

@@ -8,9 +8,10 @@ export const allTechniques: readonly Technique[] = [
   techniqueOf({ cpu: "binary-translation", rewrite: "silent" }),
 ];
 
-function fitting(wanted: TechniqueOptions): readonly Technique[] {
+/** Or none, if that can't be. */
+export function fitting(wanted: TechniqueOptions, before?: Technique): readonly Technique[] {
   try {
-    return [techniqueOf(wanted)];
+    return [techniqueOf(wanted, before)];
   } catch (error) {
     if (error instanceof HostelryError) return [];
     throw error;

@@ -4,8 +4,10 @@ import { suite, test } from "node:test";
 import { operations } from "../../bench/technique-operations.ts";
 import { rewriting } from "#machine/csr-bits.ts";
 import { techniqueOf } from "#monitor/cpu/technique.ts";
+import { address } from "#platform/memory-map.ts";
 import { EXIT, TestMonitor, type TestVmOptions } from "../kit/monitor.ts";
-import { allTechniques, titleOf } from "../kit/techniques.ts";
+import { Random } from "../kit/random.ts";
+import { allTechniques, fitting, titleOf } from "../kit/techniques.ts";
 
 /** Adds up in memory what timer interrupts find, and ends with their number. */
 const TICKING = `
@@ -57,6 +59,56 @@ const REGISTERS = `
   ${EXIT}
 `;
 
+/** Two address spaces by Sv39, whose pages at one address are remapped all the time: counts what it finds wrong. */
+const [ROOTS, MIDDLES, TABLES, PAGES] = [0x10_0000, 0x11_0000, 0x12_0000, 0x20_0000].map((offset) => address.memory + offset) as [number, number, number, number];
+const VIRTUAL = 0x4000_0000;
+const PAGE = 4096;
+const ROUNDS = 300;
+const pointer = (to: number): number => (to / PAGE) * 1024 + 1;
+const REMAPPING = `
+  li   t0, 0x40000
+  csrs sstatus, t0
+  ${[0, 1].map((space) => `
+    li   t0, ${ROOTS + space * PAGE}
+    li   t1, ${pointer(MIDDLES + space * PAGE)}
+    sd   t1, 8(t0)
+    li   t1, ${(address.memory / PAGE) * 1024 + 0xef}
+    sd   t1, 16(t0)
+    li   t0, ${MIDDLES + space * PAGE}
+    li   t1, ${pointer(TABLES + space * PAGE)}
+    sd   t1, 0(t0)`).join("")}
+  ${Array.from({ length: 8 }, (_, page) => `
+    li   t0, ${PAGES + page * PAGE}
+    li   t1, ${page}
+    sd   t1, 0(t0)`).join("")}
+  li   s0, 0
+  li   s1, 0
+  li   s2, ${VIRTUAL}
+  round:
+  ${[0, 1].map((space) => `
+    li   t0, ${((8n << 60n) | (BigInt(space + 1) << 44n) | BigInt((ROOTS + space * PAGE) / PAGE)).toString()}
+    csrw satp, t0
+    andi s3, s0, 3
+    addi s3, s3, ${space * 4}
+    li   t0, ${(PAGES / PAGE) * 1024 + 0xd7}
+    slli t1, s3, 10
+    add  t0, t0, t1
+    li   t2, ${TABLES + space * PAGE}
+    sd   t0, 0(t2)
+    li   t3, ${space + 1}
+    ${space === 0 ? "sfence.vma zero, t3" : "sfence.vma s2, t3"}
+    ld   t4, 0(s2)
+    sub  t4, t4, s3
+    snez t4, t4
+    add  s1, s1, t4`).join("")}
+  addi s0, s0, 1
+  li   t0, ${ROUNDS}
+  bne  s0, t0, round
+  mv   a0, s1
+  csrw satp, zero
+  ${EXIT}
+`;
+
 const ILLEGAL = `
   la   t0, handler
   csrw stvec, t0
@@ -93,36 +145,44 @@ suite("techniques", () => {
     });
   }
 
-  test("a running VM goes from each to each other, and its guest notices nothing", () => {
-    const monitor = new TestMonitor({ translate: true });
-    const free = monitor.frames.available;
-    const guest = monitor.create(TICKING);
-    const seen = new Set<string>();
-    let turns = 0;
-    monitor.start(guest);
-    const { computer } = guest.vm;
-    computer.longestSlice = 500;
-    monitor.run(() => {
-      // Each with each as neighbours: steps of growing width.
-      const technique = allTechniques[(turns * (1 + Math.floor(turns / allTechniques.length))) % allTechniques.length]!;
-      turns++;
-      guest.vm.setTechnique(technique);
-      seen.add(titleOf(guest.vm.technique));
-      return guest.end() !== undefined;
+  for (const [title, source] of [["timer", TICKING], ["address spaces", REMAPPING]] as const) {
+    test(`a running VM goes from each to each other, and its guest notices nothing: ${title}`, () => {
+      const monitor = new TestMonitor({ translate: true });
+      const free = monitor.frames.available;
+      const guest = monitor.create(source);
+      const random = new Random(1);
+      const pairs = allTechniques.flatMap((from) => allTechniques.flatMap((to) => [from, to]));
+      let shifts = 0;
+      monitor.start(guest);
+      const { vm } = guest;
+      monitor.run(() => {
+        vm.computer.longestSlice = 1 + random.below(60);
+        vm.setTechnique(pairs[shifts++ % pairs.length]!);
+        return guest.end() !== undefined;
+      });
+      const expected = run(source, {});
+      assert.deepEqual(guest.end(), expected.end());
+      assert.ok(shifts > pairs.length);
+      assert.deepEqual([guest.x(9), guest.x(19), vm.computer.instret], [expected.x(9), expected.x(19), expected.vm.computer.instret]);
+      vm.release();
+      assert.equal(monitor.frames.available, free);
     });
-    const expected = run(TICKING, {});
-    assert.equal(seen.size, allTechniques.length);
-    assert.deepEqual([guest.x(9), guest.x(19), computer.instret], [expected.x(9), expected.x(19), expected.vm.computer.instret]);
-    guest.vm.release();
-    assert.equal(monitor.frames.available, free);
+  }
+
+  test("each shows its guest the address space of the moment", () => {
+    for (const technique of allTechniques) assert.deepEqual(run(REMAPPING, { technique }).end(), { kind: "fail", code: 0 }, titleOf(technique));
   });
 
   test("what is illegal in the guest's kernel is its own fault, or its end", () => {
     for (const technique of allTechniques) assert.deepEqual(run(ILLEGAL, { technique }).end(), { kind: "fail", code: 3 }, titleOf(technique));
-    const end = run(ILLEGAL, { cpu: "trap-and-emulate", onIllegal: "stop" }).end();
-    assert.ok(end?.kind === "failed" && end.code === "illegal-instruction", JSON.stringify(end));
-    // The float instruction before it only waits for floating point to be on.
-    assert.match(end.message, /0xffffffff at 0x80/);
+    const stopping = allTechniques.flatMap((technique) => fitting({ onIllegal: "stop" }, technique));
+    assert.ok(stopping.length >= 2);
+    for (const technique of stopping) {
+      const end = run(ILLEGAL, { technique }).end();
+      assert.ok(end?.kind === "failed" && end.code === "illegal-instruction", `${titleOf(technique)}: ${JSON.stringify(end)}`);
+      // The float instruction before it only waits for floating point to be on.
+      assert.match(end.message, /0xffffffff at 0x80/);
+    }
   });
 
   test("an instruction that writes to tables often becomes a call to the monitor, and writes the same", () => {

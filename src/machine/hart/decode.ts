@@ -215,7 +215,15 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
       f.return(0);
     });
     // Protection finer than a page is asked for at each instruction.
-    f.if(i32.eqz(state.get("pmpUniform")), () => f.return(call(fetchCrossing, state.base, pc)));
+    f.if(i32.eqz(state.get("pmpUniform")), () => {
+      const isWithin = i32.ne(i32.and(i32.wrap(pc), 4095), 4094);
+      f.if(i32.and(state.get("emulated"), isWithin), () => {
+        const word = f.let(i32.load(hostAddress(map, physical)));
+        f.call(toScratch, [state.base, select(i32.eq(i32.and(word, 3), 3), word, i32.and(word, 0xffff))]);
+        f.return(1);
+      });
+      f.return(call(fetchCrossing, state.base, pc));
+    });
     const large = f.let(state.get("walkLarge"));
     const global = f.let(state.get("walkGlobal"));
     const page = f.let(call(predecodedPage, state.base, i32.and(hostAddress(map, physical), -4096)));

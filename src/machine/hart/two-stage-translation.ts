@@ -37,7 +37,7 @@ export function defineTwoStageTranslation(program: Program, pmpCheck: FunctionRe
       f.if(i64.ne(i64.shrU(guestPhysical, 56), 0), () => fail(accessFaults));
       f.return(guestPhysical);
     });
-    returnCached(f, program.map, guestPhysical, root, wanted);
+    f.if(i32.eqz(state.get("emulated")), () => returnCached(f, program.map, guestPhysical, root, wanted));
     const leaf = emitWalk(f, program, state, pmpCheck, guestPhysical, {
       root,
       widened: true,

@@ -13,7 +13,7 @@ export type ControlState = Map<FieldName, bigint | readonly bigint[]>;
 
 /** State that isn't control state: what programs see, what counts the run, reservations, and what only the board sets. */
 const others: ReadonlySet<FieldName> = new Set<FieldName>([
-  "x", "f", "pc", "fflags", "frm", "instretTarget", "budget", "reserve", "lines", "instructionsPerTick", "firmware", "monitored", "guestFloat",
+  "x", "f", "pc", "fflags", "frm", "instretTarget", "budget", "reserve", "lines", "instructionsPerTick", "firmware", "monitored", "emulated", "guestFloat",
   "reservation", "reservationValue",
 ]);
 

@@ -15,9 +15,9 @@ export class HardwareTechnique implements CpuTechnique {
   readonly confinement: HardwareConfinement;
   readonly #vm: VirtualMachine;
 
-  constructor(vm: VirtualMachine) {
+  constructor(vm: VirtualMachine, { emulated = false } = {}) {
     this.#vm = vm;
-    this.confinement = new HardwareConfinement(vm.memory.tables.hgatp(vm.id));
+    this.confinement = new HardwareConfinement(vm.memory.tables.hgatp(vm.id), emulated);
   }
 
   get #state(): HartState {

@@ -8,7 +8,7 @@ import type { ShadowStatistics } from "../memory/shadow.ts";
 import type { SavedParavirtual } from "./paravirtual.ts";
 
 /** Each is a file of this folder. */
-export const cpuTechniques = ["hardware", "trap-and-emulate", "binary-translation", "paravirtual"] as const;
+export const cpuTechniques = ["hardware", "trap-and-emulate", "binary-translation", "paravirtual", "emulated"] as const;
 export type CpuTechniqueName = (typeof cpuTechniques)[number];
 
 /** How guest-physical addresses become the machine's. */
@@ -47,6 +47,7 @@ const rules: Readonly<Record<CpuTechniqueName, Rule>> = {
   "trap-and-emulate": { mmus: ["shadow"], seesIllegal: true, guestKnows: false },
   "binary-translation": { mmus: ["shadow"], seesIllegal: true, guestKnows: false },
   paravirtual: { mmus: ["direct"], seesIllegal: false, guestKnows: true },
+  emulated: { mmus: ["nested"], seesIllegal: false, guestKnows: false },
 };
 
 const usual: Technique = { cpu: "hardware", mmu: "nested", shadow: "cached", rewrite: "all", onIllegal: "guest" };

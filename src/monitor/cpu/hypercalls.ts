@@ -5,7 +5,7 @@ import type { Paravirtual } from "./paravirtual.ts";
 
 /** In the SBI's space for firmware, the number of this one: "HST". */
 export const INTERFACE = 0x0a48_5354;
-export const VERSION = 1n;
+export const VERSION = 1;
 
 /** Three arguments, each as its lower and its upper half. */
 export type Arguments = readonly [number, number, number, number, number, number];
@@ -65,7 +65,7 @@ export const hypercalls: readonly Hypercall[] = [
     run(technique, [at, high]) {
       const value = isRegister(at, high) ? technique.vm.mmioRead(at, 4) : undefined;
       if (value === undefined) return invalidParameter;
-      technique.value = BigInt(value[0]);
+      technique.value = value[0];
       return success;
     },
   },
@@ -80,17 +80,20 @@ function multicall(technique: Paravirtual, [list, high, count, countHigh]: Argum
     if (!isMemory(technique, at, high, ROW)) return invalidAddress;
     const { words } = memory.machine;
     const first = memory.machine.wordOf(memory.touch(Math.floor(at / FRAME_SIZE))) + (at % FRAME_SIZE) / 4;
-    const [number, numberHigh, ...args] = words.subarray(first, first + ROW / 4);
+    const number = words[first]!;
     // Who waits stands before the call: in a list there is no such place.
-    const isAllowed = numberHigh === 0 && number !== MULTICALL && number !== WAIT;
-    const outcome = isAllowed ? technique.call(number!, args as unknown as Arguments) : notSupported;
+    const isAllowed = words[first + 1] === 0 && number !== MULTICALL && number !== WAIT;
+    const outcome = isAllowed ? technique.call(number, argumentsAt(words, first + 2)) : notSupported;
     if (outcome === AWAY) return AWAY;
-    technique.value = BigInt(row);
+    technique.value = row;
     if (outcome !== success) return outcome;
   }
-  technique.value = BigInt(count);
+  technique.value = count;
   return success;
 }
+
+const argumentsAt = (words: Uint32Array, first: number): Arguments =>
+  [words[first]!, words[first + 1]!, words[first + 2]!, words[first + 3]!, words[first + 4]!, words[first + 5]!];
 
 function frames(technique: Paravirtual, [first, high, count, countHigh, to, toHigh]: Arguments): number {
   const { memory } = technique.vm;

@@ -26,9 +26,9 @@ const [SP, A0, A6, A7] = [2, 10, 16, 17];
 /** pc and x1 to x31, in the guest's memory. */
 const REGISTERS = 256;
 const SV39 = 8;
-const OWN_STATUS = (1n << BigInt(status.sie)) | (1n << BigInt(status.spie)) | (1n << BigInt(status.spp));
+const OWN_STATUS = (1 << status.sie) | (1 << status.spie) | (1 << status.spp);
 /** The hart keeps translations of a kernel's view with SUM apart for each address space; without, it takes them for global. */
-const SUM = 1n << BigInt(status.sum);
+const SUM = 1 << status.sum;
 const LAST_ASID = 0xffff;
 
 /** Frames of the roots that are in use: the kernel's and the programs', 0 for none. */
@@ -52,7 +52,7 @@ export class Paravirtual implements CpuTechnique {
   readonly #asids = new Map<number, number>();
   #nextAsid = 1;
   /** What a call gives beside its success. */
-  value = 0n;
+  value = 0;
 
   /** Throws HostelryError `no-frames`. */
   constructor(vm: VirtualMachine, saved?: SavedParavirtual) {
@@ -109,7 +109,7 @@ export class Paravirtual implements CpuTechnique {
     this.#shared = new SharedPage(this.vm.memory, page);
     this.#readShared();
     this.vm.core.selectView();
-    this.value = BigInt(this.vm.memory.machine.pageNumber(0));
+    this.value = this.vm.memory.machine.pageNumber(0);
     return SbiError.success;
   }
 
@@ -195,7 +195,7 @@ export class Paravirtual implements CpuTechnique {
     const { state } = this;
     const [a, b, c] = [A0, A0 + 1, A0 + 2];
     const args = [state.low("x", a), state.high("x", a), state.low("x", b), state.high("x", b), state.low("x", c), state.high("x", c)] as const;
-    this.value = 0n;
+    this.value = 0;
     const outcome = this.call(number, args);
     // A guest that returns to where it called from must come to the slice's end all the same.
     if (outcome === AWAY) return this.vm.core.spend() ? GO_ON : ExitReason.exit;
@@ -210,9 +210,9 @@ export class Paravirtual implements CpuTechnique {
     return hypercalls[number]?.run(this, args) ?? SbiError.notSupported;
   }
 
-  #finish(error: number, value: bigint): void {
+  #finish(error: number, value: number): void {
     this.state.setHalves("x", A0, error, error >> 31);
-    this.state.set("x", value, A0 + 1);
+    this.state.setHalves("x", A0 + 1, value, 0);
     this.state.addNumber("pc", ECALL_LENGTH);
   }
 
@@ -256,14 +256,14 @@ export class Paravirtual implements CpuTechnique {
     const { state } = this;
     const shared = this.#shared;
     if (shared === undefined) return;
-    state.set("parkedStatus", (shared.get(word.status) & OWN_STATUS) | SUM);
+    state.setHalves("parkedStatus", 0, (shared.low(word.status) & OWN_STATUS) | SUM, 0);
     state.setNumber("mie", (shared.low(word.enabled) << 1) & virtualInterrupts);
-    const timer = shared.get(word.timer);
-    if (timer !== state.get("vstimecmp")) this.vm.core.setSupervisorTimer(timer);
+    const isNew = shared.low(word.timer) !== state.number("vstimecmp") || shared.high(word.timer) !== state.high("vstimecmp");
+    if (isNew) this.vm.core.setSupervisorTimer(shared.get(word.timer));
   }
 
   #writeStatus(): void {
-    this.#shared?.set(word.status, Number(this.state.get("parkedStatus") & OWN_STATUS));
+    this.#shared?.set(word.status, this.state.number("parkedStatus") & OWN_STATUS);
   }
 
   #writePending(): void {

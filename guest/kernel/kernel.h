@@ -94,7 +94,7 @@ struct process {
 	u64 registers[32] __attribute__((aligned(256)));
 	struct space space;
 	enum state state;
-	/* What it waits for: any address that both sides know. */
+	/* What it waits for, or waited for in front of its call: any address that both sides know. */
 	const void *event;
 	int id, status;
 	/* Where it maps next. */

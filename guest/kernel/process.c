@@ -68,17 +68,28 @@ void process_start(const char *arguments)
 		panic("there is no shell, or no memory for it");
 }
 
+/* What it has waited for has come. */
+static void call_again(void)
+{
+	current->event = NULL;
+	current->registers[A0] = system_call(current->registers);
+}
+
 void schedule(int next)
 {
 	for (;;) {
+		long first = current - processes + next;
 		for (int i = 0; i <= PROCESSES; i++) {
-			struct process *process = processes + (current - processes + i + next) % PROCESSES;
+			struct process *process = processes + (first + i) % PROCESSES;
 			if (process->state != RUNNABLE)
 				continue;
 			if (process != current)
 				platform->enter_space(&process->space);
 			current = process;
-			platform->run(process->registers);
+			if (process->event != NULL)
+				call_again();
+			if (process->state == RUNNABLE)
+				platform->run(process->registers);
 		}
 		platform->wait();
 		interrupts();
@@ -89,7 +100,6 @@ long wait_for(const void *event)
 {
 	current->state = WAITING;
 	current->event = event;
-	current->registers[PC] -= 4;
 	return current->registers[A0];
 }
 

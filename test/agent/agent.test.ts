@@ -218,9 +218,13 @@ for (const [where, create] of Object.entries(kinds)) suite(`a guest's agent ${wh
   });
 
   test("the console's shell and the console's size are as without it", async () => {
-    assert.equal((await run(["stty", "-F", "/dev/hvc0", "size"])).stdout, "33 111\n");
-    await machine.write(Buffer.from("echo al''ive\n"));
     const deadline = Date.now() + PATIENCE_MS;
+    // It has just booted: the agent may be there before the console.
+    for (let size = await run(["stty", "-F", "/dev/hvc0", "size"]); size.stdout !== "33 111\n"; size = await run(["stty", "-F", "/dev/hvc0", "size"])) {
+      assert.ok(Date.now() < deadline, JSON.stringify(size));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await machine.write(Buffer.from("echo al''ive\n"));
     while (!consoleOutput.includes("alive")) {
       assert.ok(Date.now() < deadline, consoleOutput.slice(-1000));
       await new Promise((resolve) => setTimeout(resolve, 20));

@@ -20,8 +20,9 @@ export interface DebianOptions {
 /** What a Debian boots from. */
 export type Image = Pick<RunConfig, "kernel" | "initrd" | "append"> & { readonly release: string };
 
-/** Milliseconds without a word on the console after which nothing is expected any more. */
+/** Milliseconds without a word on the console after which nothing is expected any more; and in all, since a kernel may go wrong again and again. */
 const PATIENCE = 30_000;
+const LONGEST = 300_000;
 
 export async function openImage(messages: Messages): Promise<Image> {
   const { manifest, kernelPath, initrdPath } = await imageCommands.ensure(DEFAULT_IMAGE, {}, { progress: messages });
@@ -88,7 +89,8 @@ export class Debian {
   }
 
   async #until(text: string): Promise<string | undefined> {
-    for (;;) {
+    const deadline = performance.now() + LONGEST;
+    while (performance.now() < deadline) {
       if (this.#text.includes(text)) return undefined;
       if (this.#end !== undefined) return this.#end;
       const before = this.#text.length;
@@ -98,6 +100,7 @@ export class Debian {
       clearTimeout(timer);
       if (this.#text.length === before && this.#end === undefined) return `it hangs: nothing on its console for ${PATIENCE / 1000} s`;
     }
+    return `it comes to nothing in ${LONGEST / 1000} s`;
   }
 
   async #collect(): Promise<void> {

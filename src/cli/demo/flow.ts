@@ -40,7 +40,7 @@ export async function showFlow(scene: Scene, { wait, json = false, ...options }:
 
 function cells(number: number, step: Step, bare: Step | undefined): string[][] {
   const all: string[][] = columns.map(() => []);
-  all[0] = [String(number).padStart(2)];
+  all[0] = [String(number)];
   all[columnOf[step.actor]] = step.actor === "VMM" ? [reason(step), ...step.changes.map(changed)] : instruction(step);
   if (bare !== undefined) all[BARE] = instruction(bare);
   return all;

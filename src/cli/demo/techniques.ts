@@ -1,4 +1,5 @@
 /** One Debian and one workload by each technique, beside the bare machine: a row as each is done. */
+import { HostelryError } from "#base/errors.ts";
 import { exitKinds, type ExitKind } from "#monitor/action.ts";
 import { everyTechnique, type Technique } from "#monitor/cpu/technique.ts";
 import type { Messages } from "../messages.ts";
@@ -43,16 +44,17 @@ const columns: readonly Column[] = [
   { head: "CPU", width: 18 },
   { head: "MMU", width: 6 },
   ...["BOOT", "FORK", "CALL"].map((head) => ({ head, width: 15 })),
-  { head: "EXITS: BOOT", width: 11 },
-  { head: "FORK", width: 5 },
-  { head: "CALL", width: 5 },
-  { head: "HIDDEN", width: 7 },
+  { head: "EXITS OF BOOT", width: 13 },
+  { head: "HIDDEN", width: 6 },
   { head: "TRUE FAULTS", width: 11 },
+  { head: "OF FORK", width: 7 },
+  { head: "OF CALL", width: 7 },
 ];
 
 export async function demoTechniques({ memory, cpu: wanted, json = false }: TechniquesOptions, messages: Messages): Promise<void> {
-  const image = await openImage(messages);
   const techniques = everyTechnique().filter(({ cpu }) => wanted?.includes(cpu) ?? true);
+  if (techniques.length === 0) throw new HostelryError("technique", `Debian's kernel does not run by ${wanted!.join(", ")}: choose ${[...new Set(everyTechnique().map(({ cpu }) => cpu))].join(", ")}`);
+  const image = await openImage(messages);
   if (!json) process.stdout.write(`Debian's kernel ${image.release}: to the prompt, a fork, a system call, in CPU time of this host; × is times the bare machine's\n\n${row(columns, columns.map(({ head }) => [head]))}`);
   const results: Result[] = [];
   for (const technique of [null, ...techniques]) {
@@ -126,7 +128,7 @@ function cells(names: readonly string[], result: Result, bare: Result): string[]
     measured === null ? "-" : `${duration(measured.cpuSeconds)}${base === null || base === measured ? "" : `, ${(measured.cpuSeconds / base.cpuSeconds).toFixed(1)} ×`}`;
   const measured = [compared(boot, bare.boot), compared(forks, bare.fork), compared(calls, bare.call)];
   const ofBoot = (kind: ExitKind): string => (boot?.exits ? String(boot.exits[kind]) : "-");
-  return [...names, ...measured, total(boot), total(forks), total(calls), ofBoot("hidden-fault"), ofBoot("true-fault")].map((text) => [text]);
+  return [...names, ...measured, total(boot), ofBoot("hidden-fault"), ofBoot("true-fault"), total(forks), total(calls)].map((text) => [text]);
 }
 
 const total = (measured: Measured | null): string =>

@@ -11,8 +11,9 @@ import { cause } from "#machine/csr-bits.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { softwareTlbEntries as entries } from "#machine/layout.ts";
-import { emulateDeviceAccess } from "../io/emulated.ts";
-import { allows, pte, span, viewOf, type Access, type View } from "../memory/guest-walk.ts";
+import { deviceAccess } from "../io/device-access.ts";
+import { emulateDeviceAccess, extended } from "../io/emulated.ts";
+import { allows, pte, span, viewOf, views, type Access, type View } from "../memory/guest-walk.ts";
 import type { ShadowStatistics } from "../memory/shadow.ts";
 import type { CsrAccess } from "../virtual-core.ts";
 import type { VirtualMachine } from "../vm.ts";
@@ -143,8 +144,22 @@ export class SoftwareTlbPaging {
       return isDone ? GO_ON : this.#reflect("access-fault", accessFaults[access]);
     }
     this.#vm.record("hidden-fault", low);
-    this.#install(vpn, view, entry);
+    const isReadable = access !== "load" || view !== views.kernelWithSum || !(entry.flags & pte.user) || (entry.flags & pte.read) !== 0;
+    if (isReadable) this.#install(vpn, view, entry);
+    else if (!this.#loadExecutable(entry.page, low & 4095)) return this.#reflect("true-fault", faults[access]);
     return GO_ON;
+  }
+
+  /** With SUM and MXR, a kernel reads a program's page that can only be executed. No entry says that and no more, so that the load is done here; false if it is no plain one. */
+  #loadExecutable(page: number, offset: number): boolean {
+    const { core, memory } = this.#vm;
+    const load = deviceAccess(core.state.number("exitInstruction"));
+    if (load === undefined || load.kind !== "read" || offset + load.size > 4096) return false;
+    const word = new DataView(new ArrayBuffer(8));
+    memory.machine.readable(memory.touch(page)).subarray(offset, offset + load.size).forEach((byte, i) => word.setUint8(i, byte));
+    core.retire(load.length);
+    if (load.register !== 0) core.state.setHalves("x", load.register, ...extended([word.getUint32(0, true), word.getUint32(4, true)], load));
+    return true;
   }
 
   /** The guest has no entry: its kernel's handler is next. */
@@ -211,7 +226,7 @@ export class SoftwareTlbPaging {
     const frame = machine.pageNumber(this.#vm.memory.touch(page));
     let rights = flags & (pte.read | pte.write | pte.execute);
     if (!(flags & pte.dirty)) rights &= ~pte.write;
-    if (view === 2 && flags & pte.user) rights &= ~pte.execute;
+    if (view === views.kernelWithSum && flags & pte.user) rights &= ~pte.execute;
     state.setHalves("tlbEntryHi", index, ((vpn % PAGE_HALF) << 12) | hartSpace(view), Math.floor(vpn / PAGE_HALF));
     state.setHalves("tlbEntryLo", index, ((frame % PPN_HALF) << 10) | rights | pte.valid | pte.user | pte.accessed | pte.dirty, Math.floor(frame / PPN_HALF));
   }

@@ -25,8 +25,8 @@ export function emulateDeviceAccess(vm: VirtualMachine, physical: number): boole
   return true;
 }
 
-/** A device's value as a register's two halves. */
-function extended([low, high]: readonly [number, number], { size, signed }: DeviceAccess): readonly [number, number] {
+/** A value of memory or of a device as a register's two halves. */
+export function extended([low, high]: readonly [number, number], { size, signed }: DeviceAccess): readonly [number, number] {
   if (size === 8) return [low, high];
   const unused = 32 - 8 * size;
   const value = signed ? (low << unused) >> unused : (low << unused) >>> unused;

@@ -7,7 +7,7 @@ import { parseFirmware } from "#images/kernel.ts";
 import { Machine } from "#machine/machine.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
 import { ImmediateCompiler, TranslationRegistry } from "#machine/translate/registry.ts";
-import { techniqueOf, type Technique } from "#monitor/cpu/technique.ts";
+import { guestKnows, techniqueOf, type Technique } from "#monitor/cpu/technique.ts";
 import { Board, type BootFiles } from "#platform/board.ts";
 import { address } from "#platform/memory-map.ts";
 import { assemble } from "#riscv/assemble.ts";
@@ -38,6 +38,9 @@ export interface TechniqueTable {
   readonly machines: readonly string[];
   readonly rows: readonly { readonly operation: string; readonly costs: readonly Cost[] }[];
 }
+
+/** The guest is none for this technique. */
+const NO_COST: Cost = { instructions: NaN, nanoseconds: NaN, exits: NaN, cpuExits: NaN };
 
 const MIB = 1 << 20;
 const MEMORY = 8 * MIB;
@@ -117,14 +120,16 @@ export function measureTechniques({ rounds, filters, progress }: TechniquePlan):
     const relevant = filters.filter((filter) => among.some((other) => other.includes(filter)));
     return relevant.length === 0 || relevant.some((filter) => name.includes(filter));
   };
-  const titles = allTechniques.map(titleOf);
-  const machines = [[BARE, onBareMachine] as const, ...allTechniques.filter((one) => isWanted(titleOf(one), titles)).map((one) => [titleOf(one), byTechnique(one)] as const)];
+  const techniques = [...allTechniques, techniqueOf({ cpu: "paravirtual" })];
+  const titles = techniques.map(titleOf);
+  const wanted = techniques.filter((one) => isWanted(titleOf(one), titles));
+  const machines = [{ name: BARE, run: onBareMachine, knows: false }, ...wanted.map((one) => ({ name: titleOf(one), run: byTechnique(one), knows: guestKnows(one) }))];
   const names = operations.map(({ name }) => name);
   const rows = operations.filter(({ name }) => isWanted(name, names)).map((operation) => {
     progress(`techniques: ${operation.name}`);
-    return { operation: operation.name, costs: machines.map(([, run]) => costOf(operation, run, rounds)) };
+    return { operation: operation.name, costs: machines.map(({ run, knows }) => (knows && !operation.knows ? NO_COST : costOf(operation, run, rounds))) };
   });
-  return { machines: machines.map(([name]) => name), rows };
+  return { machines: machines.map(({ name }) => name), rows };
 }
 
 export function renderTechniques({ machines, rows }: TechniqueTable): string {
@@ -139,6 +144,7 @@ export function renderTechniques({ machines, rows }: TechniqueTable): string {
 }
 
 function format(value: number): string {
+  if (Number.isNaN(value)) return "–";
   if (value !== 0 && Math.abs(value) < 0.005) return "0";
   return Math.abs(value) >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(3);
 }

@@ -12,6 +12,8 @@ export interface Operation {
   readonly guest: (count: number) => { readonly source: string } | { readonly command: string };
   /** Operations in one turn; 1 if absent. */
   readonly each?: number;
+  /** Whether that guest knows of a monitor that offers its interface. */
+  readonly knows?: true;
 }
 
 interface KernelOperation {
@@ -72,7 +74,8 @@ function kernel(count: number, { before = "", turn, handler = "csrr t2, sepc\n a
 }
 
 const ofKernel = (name: string, count: number, operation: KernelOperation): Operation => ({ name, count, guest: (times) => ({ source: kernel(times, operation) }) });
-const ofProgram = (name: string, program: string, count: number, each = 1): Operation => ({ name, count, each, guest: (times) => ({ command: `${program} ${times}` }) });
+const ofProgram = (name: string, program: string, count: number, each = 1): Operation =>
+  ({ name, count, each, knows: true, guest: (times) => ({ command: `${program} ${times}` }) });
 
 export const operations: readonly Operation[] = [
   ofProgram("system call", "syscall", 3000),

@@ -40,8 +40,9 @@ export const hypercalls: readonly Hypercall[] = [
   {
     name: "update",
     run({ direct }, [at, high, low, upper]) {
-      if (high !== 0 || at % ENTRY !== 0) return invalidParameter;
-      return direct.update(Math.floor(at / FRAME_SIZE), (at % FRAME_SIZE) / ENTRY, low, upper);
+      if (at % ENTRY !== 0) return invalidParameter;
+      // The machine's memory may lie beyond 4 GiB.
+      return direct.update(high * 2 ** 20 + (at >>> 12), (at % FRAME_SIZE) / ENTRY, low, upper);
     },
   },
   {

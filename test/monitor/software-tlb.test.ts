@@ -130,7 +130,7 @@ function randomStep(random: Random, number: number): string {
     () => `li t0, ${hi()}\ncsrw stlbhi, t0\ncsrwi stlbop, 3\ncsrr t2, stlbindex\n${MIX}`,
     () => `csrwi stlbindex, ${random.below(10)}\ncsrwi stlbop, 0\ncsrr t2, stlblo\n${MIX}\ncsrr t2, stlbhi\n${MIX}\ncsrr t2, stlbcontext\n${MIX}\ncsrr t2, stlbnext\n${MIX}`,
     () => `li t0, ${random.pick([0x40000, 0x80000])}\n${random.pick(["csrs", "csrc"])} sstatus, t0`,
-    () => `li t1, ${at}\nli t2, 0\n${random.oneIn(2) ? "ld t2, 0(t1)" : "sd s0, 0(t1)"}\n${MIX}`,
+    () => `li t1, ${at}\nli t2, 0\n${random.pick(["ld t2, 0(t1)", "ld t2, 0(t1)", "sd s0, 0(t1)", "sd s0, 0(t1)", "amoadd.d t2, s0, (t1)", "cbo.clean (t1)", "cbo.zero (t1)"])}\n${MIX}`,
     () => `li a1, ${at}\nla s11, after${number}\nli t0, ${USER_STUB + (random.oneIn(2) ? 0 : 16)}\ncsrw sepc, t0\nli t0, 0x100\ncsrc sstatus, t0\nsret\nafter${number}: mv t2, a2\n${MIX}`,
     () => "sfence.vma",
   ];

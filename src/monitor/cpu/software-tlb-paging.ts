@@ -11,7 +11,7 @@ import { cause } from "#machine/csr-bits.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { softwareTlbEntries as entries } from "#machine/layout.ts";
-import { deviceAccess } from "../io/device-access.ts";
+import { deviceAccess, managesBlock } from "../io/device-access.ts";
 import { emulateDeviceAccess, extended } from "../io/emulated.ts";
 import { allows, pte, span, viewOf, views, type Access, type View } from "../memory/guest-walk.ts";
 import type { ShadowStatistics } from "../memory/shadow.ts";
@@ -25,6 +25,8 @@ const CLEAR = 3;
 const NOT_FOUND = 2 ** 31;
 
 const GO_ON = 0;
+/** Its bytes. */
+const CACHE_BLOCK_INSTRUCTION = 4;
 const SPACES = 4096;
 const ALL = 0xcf;
 const MXR = 1 << 19;
@@ -130,23 +132,30 @@ export class SoftwareTlbPaging {
   pageFault(why: number): number {
     const state = this.#state;
     if (state.get("views") !== satpOf(hartSpace(0))) this.#enter();
-    const access = accesses[why]!;
+    const asked = accesses[why]!;
+    const isManagement = managesBlock(state.number("exitInstruction"));
+    const access = isManagement ? "load" : asked;
     const low = state.low("exitTval", 0);
     const vpn = state.high("exitTval") * PAGE_HALF + (low >>> 12);
     const entry = this.#entry(vpn);
-    if (entry === undefined) return this.#missed(access);
+    if (entry === undefined) return this.#missed(asked);
     const view = viewOf(state);
     const isAllowed = allows(entry.flags, access, view, (state.low("mstatus", 0) & MXR) !== 0);
     const needed = pte.accessed | (access === "store" ? pte.dirty : 0);
-    if (!isAllowed || (entry.flags & needed) !== needed) return this.#reflect("true-fault", faults[access]);
+    if (!isAllowed || (entry.flags & needed) !== needed) return this.#reflect("true-fault", faults[asked]);
+    // It may, and that is all: there is no cache.
+    if (isManagement) {
+      this.#vm.core.retire(CACHE_BLOCK_INSTRUCTION);
+      return GO_ON;
+    }
     if (!this.#vm.memory.pmap.holds(entry.page)) {
       const isDone = access !== "fetch" && emulateDeviceAccess(this.#vm, entry.page * 4096 + (low & 4095));
-      return isDone ? GO_ON : this.#reflect("access-fault", accessFaults[access]);
+      return isDone ? GO_ON : this.#reflect("access-fault", accessFaults[asked]);
     }
     this.#vm.record("hidden-fault", low);
     const isReadable = access !== "load" || view !== views.kernelWithSum || !(entry.flags & pte.user) || (entry.flags & pte.read) !== 0;
     if (isReadable) this.#install(vpn, view, entry);
-    else if (!this.#loadExecutable(entry.page, low & 4095)) return this.#reflect("true-fault", faults[access]);
+    else if (!this.#loadExecutable(entry.page, low & 4095)) return this.#reflect("true-fault", faults[asked]);
     return GO_ON;
   }
 

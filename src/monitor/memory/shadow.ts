@@ -277,6 +277,7 @@ export class Shadow {
     const { page } = walk;
     // Without tables of the guest's own, a page is whose that accesses it.
     const flags = space.levels === 0 && user === views.user ? walk.flags | pte.user : walk.flags;
+    const source = space.levels === 0 ? BARE_FLAGS : flags;
     const isOne = this.#views.length === 1;
     const view = isOne ? everything : user;
     for (let level = walk.level; level < space.levels; level++) this.#floods.delete(walk.tables[level]!);
@@ -285,7 +286,7 @@ export class Shadow {
       const index = Math.floor(vpn / span(level)) % 512;
       let next = this.tables.next(table, index);
       // A large page that has become dirty since has another image.
-      if (next !== undefined && level === leaf && next.flags !== flags) {
+      if (next !== undefined && level === leaf && next.flags !== source) {
         this.tables.drop(table, index);
         next = undefined;
       }
@@ -293,7 +294,7 @@ export class Shadow {
         next =
           level > leaf
             ? this.tables.table({ page: walk.tables[level - 1]!, level: level - 1, view })
-            : this.tables.table({ page: page - (page % span(level)), level: level - 1, view, flags });
+            : this.tables.table({ page: page - (page % span(level)), level: level - 1, view, flags: source });
         this.tables.link(table, index, next);
       }
       table = next;
@@ -385,7 +386,8 @@ export class Shadow {
 }
 
 const MXR = 1 << 19;
-const BARE_FLAGS = 0xef;
+/** Of tables where translation is off: what is a user's there is not a large page's, so that they are never those of one. */
+const BARE_FLAGS = 0x1ef;
 
 const keyOf = ({ levels, page }: AddressSpaceRoot): number => page * 8 + levels;
 

@@ -10,6 +10,9 @@ import type { Confinement } from "./confinement.ts";
 
 const INTERRUPT = 1n << 63n;
 
+/** Where a hart's state has the registers of physical memory protection. */
+const protection = (["pmpcfg", "pmpaddr"] as const).map((name) => ({ offset: layout[name].offset, size: layout[name].count * 8 }));
+
 /** An access to a CSR, as an instruction has it: `operand` is a register's number, or with bit 5 the value itself. */
 export interface CsrAccess {
   readonly csr: number;
@@ -24,14 +27,18 @@ export class VirtualCore implements Core, Saveable {
   readonly state: HartState;
   readonly #processor: Processor;
   #confinement: Confinement;
-  /** The hart may have translations that are none any more: of another VM that had the number before, or dropped while something else was executed. */
-  #stale = true;
+  /** Which of the VM's cores the machine's hart executed last: they have their banks in common. */
+  readonly #resident: { core?: VirtualCore };
+  /** Whose translations the hart may have that are none any more: dropped while something else was executed, or of another VM that had the number before. */
+  #stale: "guest" | "all" | undefined = "all";
   /** The state while the hart executes something else. */
   readonly #saved = new Uint8Array(architecturalSize());
   #loaded = false;
 
-  constructor(processor: Processor, confinement: Confinement) {
+  /** `resident` is one object for all cores of a VM. */
+  constructor(processor: Processor, confinement: Confinement, resident: { core?: VirtualCore } = {}) {
     this.#processor = processor;
+    this.#resident = resident;
     this.state = new HartState(this.#saved, 0);
     this.#confinement = confinement;
     this.#begin();
@@ -47,13 +54,22 @@ export class VirtualCore implements Core, Saveable {
   /** The machine switch: the hart is this one's from now on. */
   load(): void {
     if (this.#loaded) return;
-    const { memory, map } = this.#processor;
-    new Uint8Array(memory.buffer).set(this.#saved, map.hart);
+    const { memory, map, hart } = this.#processor;
+    const bytes = new Uint8Array(memory.buffer, map.hart, this.#saved.length);
+    const isProtectedAlike = protection.every(({ offset, size }) => {
+      for (let at = offset; at < offset + size; at++) if (bytes[at] !== this.#saved[at]) return false;
+      return true;
+    });
+    bytes.set(this.#saved);
     this.state.place(memory, map.hart);
     this.#loaded = true;
-    this.#processor.contextChanged();
-    if (this.#stale) this.flushGuest({});
-    this.#stale = false;
+    // Banks know which VM's they are, but not which vCPU's, nor by which protection of memory they were filled.
+    if (isProtectedAlike) hart.exports.selectBank(map.hart);
+    else this.#processor.contextChanged();
+    if (this.#stale === "all") this.flushTranslations();
+    else if (this.#stale === "guest" || this.#resident.core !== this) this.flushGuest({});
+    this.#stale = undefined;
+    this.#resident.core = this;
   }
 
   /** The hart is to execute something else. */
@@ -130,6 +146,7 @@ export class VirtualCore implements Core, Saveable {
   #entered(): void {
     this.#confinement.enter(this.state);
     if (this.#loaded) this.#processor.contextChanged();
+    else this.#stale ??= "guest";
   }
 
   setSupervisorTimer(ticks: bigint): void {
@@ -158,8 +175,10 @@ export class VirtualCore implements Core, Saveable {
    * If it executes something else, when this one has it again.
    */
   flushGuest({ virtual, asid }: { readonly virtual?: bigint; readonly asid?: number }): void {
-    this.#stale ||= !this.#loaded;
-    if (!this.#loaded) return;
+    if (!this.#loaded) {
+      this.#stale ??= "guest";
+      return;
+    }
     const { hart, map } = this.#processor;
     hart.exports.flush(map.hart, virtual ?? 0n, asid ?? 0, Number(virtual !== undefined), Number(asid !== undefined), 1);
   }

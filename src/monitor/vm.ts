@@ -95,7 +95,8 @@ export class VirtualMachine implements Guest {
       throw new HostelryError("one-hart", `a paravirtual VM has one hart, and not ${options.cpus}: leave out --cpus, or choose another technique`);
     }
     this.#cpu = techniques[this.#technique.cpu](this, this.#technique, saved?.technique);
-    this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement));
+    const resident = {};
+    this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement, resident));
     this.computer = new Computer({ harts: this.cores, hypervisor: false, tlb: this.tlb, dma: this.memory, memory: this.memory }, options.clock, options.outside);
     this.board = new Board({ ...options, computer: this.computer });
     this.#congested = options.congested ?? (() => false);

@@ -13,6 +13,7 @@ const samples: { readonly [Kind in ActionKind]: Action } = {
   pause: { kind: "pause", name: "web" },
   resume: { kind: "resume", name: "web" },
   set: { kind: "set", name: "web", shares: 7, cpu: "hardware" },
+  balloon: { kind: "balloon", name: "web", size: 1 << 27 },
   remove: { kind: "remove", name: "web", force: true },
   stats: { kind: "stats", name: "web" },
   trace: { kind: "trace", name: "web", since: 12 },

@@ -25,6 +25,7 @@ export const routes: Readonly<Record<ActionKind, Route>> = {
   pause: { method: "POST", path: "/v1/vms/{name}/pause", summary: "Let a VM stand still, and its clock" },
   resume: { method: "POST", path: "/v1/vms/{name}/resume", summary: "Let a paused VM go on" },
   set: { method: "PATCH", path: "/v1/vms/{name}", summary: "Change what can be changed while it runs" },
+  balloon: { method: "POST", path: "/v1/vms/{name}/balloon", summary: "Have a VM's guest give up memory, or use it again" },
   remove: { method: "DELETE", path: "/v1/vms/{name}", query: { force: "flag" }, summary: "Forget a VM, and its log" },
   stats: { method: "GET", path: "/v1/vms/{name}/stats", summary: "Instructions, time and exits of a VM since it was started last" },
   trace: { method: "GET", path: "/v1/vms/{name}/trace", query: { since: "number" }, summary: "The last exits of a VM" },

@@ -1,6 +1,6 @@
 /** What comes in from outside, checked field by field; and all of it described, for the OpenAPI file. */
 import {
-  definitionDefaults, exitKinds, techniqueChoices, vmStates, type ActionKind, type ActionOf, type ExitKind, type RequestKind, type Results, type VmEnd,
+  balloonStatistics, definitionDefaults, exitKinds, techniqueChoices, vmStates, type ActionKind, type ActionOf, type ExitKind, type RequestKind, type Results, type VmEnd,
 } from "#monitor/action.ts";
 import * as v from "valibot";
 
@@ -73,6 +73,7 @@ export const fields: { readonly [Kind in ActionKind]: v.GenericSchema<unknown, F
   pause: named,
   resume: named,
   set: v.strictObject({ name, ...changes }),
+  balloon: v.strictObject({ name, size: v.pipe(memory, v.description(`Bytes that are left to the guest; a multiple of ${PAGE}`)) }),
   remove: v.strictObject({ name, force: v.optional(flag("Whether one that runs is stopped for it")) }),
   stats: named,
   trace: v.strictObject({ name, since: v.optional(v.pipe(v.number(), whole, v.minValue(0), v.description("The number of the first exit that is wanted"))) }),
@@ -122,6 +123,9 @@ const vm: v.GenericSchema<unknown, Results["show"]> = v.object({
 
 const perExitKind = <T>(value: T): Record<ExitKind, T> => Object.fromEntries(exitKinds.map((kind) => [kind, value])) as Record<ExitKind, T>;
 
+const perStatistic = <T>(value: T): Record<StatisticName, T> => Object.fromEntries(balloonStatistics.map((name) => [name, value])) as Record<StatisticName, T>;
+type StatisticName = (typeof balloonStatistics)[number];
+
 const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
   instructions: number("Retired since its start"),
   guestSeconds: number("Of its hart's time, in the guest"),
@@ -142,8 +146,12 @@ const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
     v.description("On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap; in the order in which they came first"),
   ),
   memory: v.pipe(
-    v.object({ promised: v.number(), mapped: v.number(), tables: v.number() }),
-    v.description("Bytes: what its guest may use, frames that it has, and frames of the tables that map them"),
+    v.object({ promised: v.number(), mapped: v.number(), tables: v.number(), ballooned: v.number(), target: v.number() }),
+    v.description("Bytes: what its guest was promised, frames that it has, frames of the tables that map them, what is in its balloon, and what that is to leave to its guest"),
+  ),
+  guest: v.pipe(
+    v.nullable(v.object(perStatistic(v.optional(v.number())))),
+    v.description("What the driver of its guest's balloon said of its memory when it was asked last, by the request before this one: bytes, but faults and huge pages, which are counts"),
   ),
   translations: v.pipe(
     v.object({ places: v.number(), shared: v.number() }),
@@ -173,5 +181,5 @@ const machine: v.GenericSchema<unknown, Results["machine"]> = v.object({
 });
 
 export const results: { readonly [Kind in RequestKind]: v.GenericSchema<unknown, Results[Kind]> } = {
-  machine, create: vm, list: v.array(vm), show: vm, start: vm, stop: vm, pause: vm, resume: vm, set: vm, remove: vm, stats, trace,
+  machine, create: vm, list: v.array(vm), show: vm, start: vm, stop: vm, pause: vm, resume: vm, set: vm, balloon: vm, remove: vm, stats, trace,
 };

@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import type { Messages } from "./messages.ts";
 import type { ClientOptions, CreateOptions, SetOptions } from "./operate.ts";
 import { parseCap, parseCount, parseCpus, parseMemory } from "./options.ts";
-import { driveOption, environmentOption, machineOption, techniqueOptions, tlbOption, withParser } from "./parsers.ts";
+import { driveOption, environmentOption, machineOption, sizeArgument, techniqueOptions, tlbOption, withParser } from "./parsers.ts";
 import type { ServeOptions } from "./serve.ts";
 
 const SOCKET = "the server's socket, in the place of $HOSTELRY_SOCKET or $XDG_RUNTIME_DIR/hostelry/hostelry.sock";
@@ -59,6 +59,11 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
       .argument("<names...>", "VMs of `hostelry ps`")
       .action(async (names: string[], options: ClientOptions) => (await operate()).each(kind, names, options, messages));
   }
+
+  withJson(client("balloon", "Have a VM's guest give up memory, until so much is left to it; or use up to so much again"))
+    .argument("<name>", "a VM that runs")
+    .addArgument(sizeArgument("<size>", "what is left to it, with K, M or G"))
+    .action(async (name: string, size: number, options: ClientOptions) => (await operate()).balloon(name, size, options, messages));
 
   withJson(client("ps", "List the VMs"))
     .action(async (options: ClientOptions) => (await operate()).list(options, messages));

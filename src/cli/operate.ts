@@ -78,6 +78,11 @@ export async function set(name: string, options: SetOptions, messages: Messages)
   tell(vm, `${name} has ${vm.shares} shares, and ${vm.cap === 1 ? "no cap" : `${formatPercent(vm.cap)} of a hart at most`}; ${describeTechnique(vm)}`, options, messages);
 }
 
+export async function balloon(name: string, size: number, options: ClientOptions, messages: Messages): Promise<void> {
+  const vm = await connect(options).do({ kind: "balloon", name, size });
+  tell(vm, `${formatBytes(size)} of ${formatBytes(vm.memory)} are to be left to ${name}: "hostelry stats ${name}" says how far its guest is`, options, messages);
+}
+
 export async function list(options: ClientOptions, messages: Messages): Promise<void> {
   const vms = await connect(options).do({ kind: "list" });
   if (options.json === true) return printJson(vms);
@@ -95,7 +100,7 @@ export async function stats(name: string | undefined, options: ClientOptions): P
   if (options.json === true) return printJson(stats);
   printTable([STATS_HEADS, statsRow(name, stats)]);
   const silenced = describeSilenced(stats.silenced);
-  process.stdout.write(`\n${describeShadows(stats)}${silenced === undefined ? "" : `On this machine, ${silenced}\n`}\n`);
+  process.stdout.write(`\n${describeBalloon(stats)}${describeShadows(stats)}${silenced === undefined ? "" : `On this machine, ${silenced}\n`}\n`);
   printTable([["EXIT", "COUNT"], ...exitKinds.map((kind) => [kind, String(stats.exits[kind])])]);
 }
 
@@ -111,6 +116,12 @@ async function statsOfAll(client: Client, { json }: ClientOptions): Promise<void
 
 function describeMachine({ harts, memory: { total, promised, free } }: MachineDescription): string {
   return `The machine: ${harts === 1 ? "1 hart" : `${harts} harts`}, ${formatBytes(total)} of memory; ${formatBytes(promised)} promised, ${formatBytes(free)} free`;
+}
+
+function describeBalloon({ memory: { ballooned, target }, guest }: VmStats): string {
+  const { free, available, caches } = guest ?? {};
+  const said = Object.entries({ free, available, caches }).flatMap(([what, bytes]) => (bytes === undefined ? [] : [`${formatBytes(bytes)} ${what}`])).join(", ");
+  return `Its balloon holds ${formatBytes(ballooned)}, and is to leave ${formatBytes(target)}${said === "" ? "" : `; its guest last said: ${said}`}\n`;
 }
 
 function describeShadows({ technique, shadow }: VmStats): string {

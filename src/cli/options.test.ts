@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { parseCap, parseCount, parseDrive, parseMemory, parseSeed } from "./options.ts";
 
 test("sizes have a unit", () => {
-  assert.deepEqual(["512M", "1g", "65536K", "1.5G", "256MiB"].map(parseMemory), [2 ** 29, 2 ** 30, 2 ** 26, 1.5 * 2 ** 30, 2 ** 28]);
+  assert.deepEqual(["512M", "1g", "65536K", "1.5G", "256MiB"].map((text) => parseMemory(text)), [2 ** 29, 2 ** 30, 2 ** 26, 1.5 * 2 ** 30, 2 ** 28]);
 });
 
 test("nonsense sizes are refused in one line", () => {

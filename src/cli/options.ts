@@ -6,15 +6,15 @@ const PAGE = 4096;
 const SMALLEST_MEMORY = 1 << 20;
 
 /** Bytes of memory, from `512M`, `1.5G`, `65536K`. */
-export function parseMemory(text: string): number {
+export function parseMemory(text: string, what = "--memory"): number {
   const match = /^(\d+(?:\.\d+)?)([KMG])(?:i?B)?$/i.exec(text);
   if (match === null) {
     const hint = /^\d+$/.test(text) ? `${text} has no unit: say ${text}M, for instance` : `${JSON.stringify(text)} is no size: say 512M, 65536K or 2G`;
-    throw new HostelryError("bad-size", `--memory ${hint}`);
+    throw new HostelryError("bad-size", `${what} ${hint}`);
   }
   const bytes = Number(match[1]) * UNITS[match[2]!.toUpperCase()]!;
-  if (bytes < SMALLEST_MEMORY) throw new HostelryError("bad-size", `--memory ${text} is too little for any machine: give 1M at least`);
-  if (!Number.isSafeInteger(bytes) || bytes % PAGE !== 0) throw new HostelryError("bad-size", `--memory ${text} is no multiple of ${PAGE} bytes, a page: say 512M, for instance`);
+  if (bytes < SMALLEST_MEMORY) throw new HostelryError("bad-size", `${what} ${text} is too little for any machine: give 1M at least`);
+  if (!Number.isSafeInteger(bytes) || bytes % PAGE !== 0) throw new HostelryError("bad-size", `${what} ${text} is no multiple of ${PAGE} bytes, a page: say 512M, for instance`);
   return bytes;
 }
 

@@ -2,12 +2,17 @@
 import { HostelryError } from "#base/errors.ts";
 import { machineKinds, tlbKinds } from "#machine/model.ts";
 import { techniqueChoices, type Technique, type TechniqueOptions } from "#monitor/cpu/technique.ts";
-import { InvalidArgumentError, Option } from "commander";
-import { parseDrive, parseVariable, parseTechnique, type Drive } from "./options.ts";
+import { Argument, InvalidArgumentError, Option } from "commander";
+import { parseDrive, parseMemory, parseVariable, parseTechnique, type Drive } from "./options.ts";
 
 /** A parser's HostelryError as the commander's own, so that it ends as any bad argument does. */
 export function withParser<T>(option: Option, parse: (text: string) => T): Option {
   return option.argParser((text) => parsing(parse, text));
+}
+
+/** An amount of memory. */
+export function sizeArgument(name: string, description: string): Argument {
+  return new Argument(name, description).argParser((text) => parsing((size) => parseMemory(size, "the size"), text));
 }
 
 /** `--drive`, which can be given again. */

@@ -11,7 +11,9 @@ export type Way = "console" | "agent";
 export type Arrival =
   | { readonly kind: "console"; readonly bytes: Uint8Array }
   | { readonly kind: "agent"; readonly bytes: Uint8Array }
-  | { readonly kind: "resize"; readonly columns: number; readonly rows: number };
+  | { readonly kind: "resize"; readonly columns: number; readonly rows: number }
+  /** Somebody looks at the guest's memory: so many pages are wanted in its balloon, and it is to say how it fares. */
+  | { readonly kind: "balloon"; readonly target: number };
 
 /** The answer to a question that the machine asked. */
 export type Answer =
@@ -22,6 +24,7 @@ export type Answer =
   | { readonly kind: "entropy"; readonly bytes: Uint8Array };
 
 export type Input = Arrival | Answer;
+const answers: readonly Input["kind"][] = ["ticks", "real-time", "entropy"] satisfies Answer["kind"][];
 
 export interface StampedInput {
   /** Instructions that the hart had retired. */
@@ -135,5 +138,5 @@ export class Recording implements Outside {
 }
 
 function isArrival(input: Input): input is Arrival {
-  return input.kind === "console" || input.kind === "agent" || input.kind === "resize";
+  return !answers.includes(input.kind);
 }

@@ -4,12 +4,14 @@
  * Units: memory in bytes; durations in seconds, but times of exits in milliseconds; points in time as ISO 8601 in UTC; addresses as
  * hexadecimal text ("0xffffffff80002000"), since they may not fit a number.
  */
+import type { BalloonStatistics } from "#devices/virtio/balloon.ts";
 import type { ExitKind } from "./exits.ts";
 import type { Technique } from "./cpu/technique.ts";
 import type { ShadowStatistics } from "./memory/shadow.ts";
 import type { VmEnd } from "./vm.ts";
 
 export { techniqueChoices } from "./cpu/technique.ts";
+export { balloonStatistics } from "#devices/virtio/balloon.ts";
 export { exitKinds } from "./exits.ts";
 export type { ExitKind, Technique, VmEnd };
 
@@ -27,6 +29,8 @@ export type Action =
   | ({ readonly kind: "pause" } & Named)
   | ({ readonly kind: "resume" } & Named)
   | ({ readonly kind: "set" } & Named & Changes)
+  /** Its guest is to give up memory, by its balloon, until `size` bytes are left to it; or may use up to so many again. */
+  | ({ readonly kind: "balloon"; readonly size: number } & Named)
   /** Forgets it, and its log; with `force`, also one that runs. */
   | ({ readonly kind: "remove"; readonly force?: boolean | undefined } & Named)
   | ({ readonly kind: "stats" } & Named)
@@ -55,6 +59,8 @@ export interface Results {
   readonly pause: VmDescription;
   readonly resume: VmDescription;
   readonly set: VmDescription;
+  /** As it begins: its guest takes its time. */
+  readonly balloon: VmDescription;
   /** As it was. */
   readonly remove: VmDescription;
   readonly stats: VmStats;
@@ -143,8 +149,19 @@ export interface VmStats {
   readonly shadow: ShadowStatistics | null;
   /** On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap; in the order in which they came first. */
   readonly silenced: readonly SilencedInstruction[];
-  /** Mapped: frames that it has. Tables: those that map them, shadow tables too. */
-  readonly memory: { readonly promised: number; readonly mapped: number; readonly tables: number };
+  readonly memory: {
+    readonly promised: number;
+    /** Frames that it has. */
+    readonly mapped: number;
+    /** Those that map them, shadow tables too. */
+    readonly tables: number;
+    /** In its balloon. */
+    readonly ballooned: number;
+    /** What the balloon is to leave to the guest. */
+    readonly target: number;
+  };
+  /** What the guest's balloon driver said of its memory when it was asked last, by the request before this. Null if it has said nothing. */
+  readonly guest: BalloonStatistics | null;
   /** Places in its memory where hot code begins that its hart has translated; and how many of them have a translation that was made for the same code elsewhere. */
   readonly translations: { readonly places: number; readonly shared: number };
 }

@@ -17,12 +17,13 @@ import { Paravirtual } from "./cpu/paravirtual.ts";
 import { guestKnows, techniqueOf, type CpuTechnique, type CpuTechniqueName, type SavedTechnique, type Technique } from "./cpu/technique.ts";
 import { TrapAndEmulate } from "./cpu/trap-and-emulate.ts";
 import { ExitRecorder, type ExitKind, type SavedExits } from "./exits.ts";
+import { Balloon } from "./memory/balloon.ts";
 import { GuestMemory, type SavedGuestMemory } from "./memory/guest-memory.ts";
 import type { MachineMemory } from "./memory/machine-memory.ts";
 import type { ShadowStatistics } from "./memory/shadow.ts";
 import { VirtualCore } from "./virtual-core.ts";
 
-export interface VmOptions extends Omit<BoardOptions, "computer"> {
+export interface VmOptions extends Omit<BoardOptions, "computer" | "balloon"> {
   readonly name: string;
   /** Owner of its frames, and its VMID: from 1 on, of no other VM on this machine. */
   readonly id: number;
@@ -31,6 +32,8 @@ export interface VmOptions extends Omit<BoardOptions, "computer"> {
   /** Bytes; a multiple of 4096. */
   readonly memory: number;
   readonly clock: ClockMode;
+  /** Whether it has a balloon, which the bare machine has not: so it is unless false. */
+  readonly balloon?: boolean;
   /** The usual one if absent. */
   readonly technique?: Technique;
   readonly outside: Outside;
@@ -98,7 +101,12 @@ export class VirtualMachine implements Guest {
     const resident = {};
     this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement, resident));
     this.computer = new Computer({ harts: this.cores, hypervisor: false, tlb: this.tlb, dma: this.memory, memory: this.memory }, options.clock, options.outside);
-    this.board = new Board({ ...options, computer: this.computer });
+    this.memory.vacated = (pages) => {
+      this.#cpu.vacated(pages);
+      this.core.flushTranslations();
+    };
+    const { balloon = true, ...wired } = options;
+    this.board = new Board({ ...wired, computer: this.computer, ...(balloon ? { balloon: new Balloon(this.memory) } : {}) });
     this.#congested = options.congested ?? (() => false);
     if (saved !== undefined) this.#restore(saved);
   }

@@ -8,6 +8,7 @@ import { GoldfishRtc } from "#devices/goldfish-rtc.ts";
 import { Plic } from "#devices/plic.ts";
 import { Syscon, type PowerRequest } from "#devices/syscon.ts";
 import { Uart16550 } from "#devices/uart16550.ts";
+import { VirtioBalloon, type BalloonMemory } from "#devices/virtio/balloon.ts";
 import { VirtioBlock, type BlockBackend } from "#devices/virtio/block.ts";
 import { VirtioConsole } from "#devices/virtio/console.ts";
 import type { VirtioDevice } from "#devices/virtio/device.ts";
@@ -27,7 +28,7 @@ import { Console } from "./console.ts";
 import { describeBoard, hartPhandle, phandle, type Described } from "./device-tree.ts";
 import { Firmware } from "./firmware.ts";
 import { put, putSparsely } from "./load.ts";
-import { address, source, virtioSlots, virtioSlotSize } from "./memory-map.ts";
+import { address, balloonSlot, source, virtioSlots, virtioSlotSize } from "./memory-map.ts";
 
 export interface BoardOptions {
   readonly computer: Computer;
@@ -38,6 +39,8 @@ export interface BoardOptions {
   readonly terminal: { readonly columns: number; readonly rows: number };
   /** Who talks to the agent in the guest: without it, the guest has no port for one. */
   readonly agent?: AgentBackend;
+  /** Who takes memory from its balloon: without it, the guest has none. */
+  readonly balloon?: BalloonMemory;
   /** What the guest, or a device's back end, did wrong, as one line for the user. */
   readonly warn: (message: string) => void;
 }
@@ -68,6 +71,8 @@ export class Board implements Surroundings, Saveable {
   readonly #console: Console;
   readonly #firmware: Firmware;
   readonly #rom = new BootRom();
+  /** If it has one. */
+  readonly balloon: VirtioBalloon | undefined;
   readonly #warn: (message: string) => void;
   readonly #test: Syscon;
   readonly #virtioConsole: VirtioConsole;
@@ -121,8 +126,10 @@ export class Board implements Surroundings, Saveable {
     console.connect("virtio", (bytes) => virtioConsole.receive(bytes));
 
     const disks = options.drives.map((drive) => new VirtioBlock(drive, (error) => options.warn(`disk ${drive.id}: ${messageOf(error)}`)));
-    const virtio: VirtioDevice[] = [...disks, virtioConsole, new VirtioEntropy(computer.inputs)];
-    const slots = Array.from({ length: virtioSlots }, (_, slot) =>
+    const virtio: (VirtioDevice | undefined)[] = [...disks, virtioConsole, new VirtioEntropy(computer.inputs)];
+    this.balloon = options.balloon === undefined ? undefined : new VirtioBalloon(options.balloon);
+    if (this.balloon !== undefined) virtio[balloonSlot] = this.balloon;
+    const slots = Array.from({ length: Math.max(virtioSlots, virtio.length) }, (_, slot) =>
       new VirtioMmio(computer.dma, plic.line(source.virtio + slot), virtio[slot], (error) => options.warn(error.message)));
 
     const at = (device: MmioDevice & Saveable, place: DevicePlace): Described => ({ device, place });
@@ -175,7 +182,8 @@ export class Board implements Surroundings, Saveable {
   arrived(input: Arrival): void {
     if (input.kind === "console") this.#console.input(input.bytes);
     else if (input.kind === "agent") this.#agent?.input(input.bytes);
-    else this.#virtioConsole.resize(input.columns, input.rows);
+    else if (input.kind === "resize") this.#virtioConsole.resize(input.columns, input.rows);
+    else this.#lookAtBalloon(input.target);
   }
 
   ready(way: Way): boolean {
@@ -200,6 +208,12 @@ export class Board implements Surroundings, Saveable {
     this.#console.restore(from.raw("console"));
     this.#agent?.restore(from.raw("agent"));
     this.#booted = true;
+  }
+
+  #lookAtBalloon(target: number): void {
+    if (this.balloon === undefined) return;
+    this.balloon.target = target;
+    this.balloon.askForStatistics();
   }
 
   #reset(): void {

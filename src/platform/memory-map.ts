@@ -4,7 +4,8 @@
  *     0x0000_1000  boot ROM            0x0c00_0000  PLIC
  *     0x0010_0000  test finisher       0x1000_0000  UART            source 10
  *     0x0010_1000  RTC   source 11     0x1000_1000  virtio slots    sources 1 to 8
- *     0x0200_0000  CLINT               0x8000_0000  memory
+ *     0x0200_0000  CLINT               0x1000_9000  a VM's balloon  source 9
+ *                                      0x8000_0000  memory
  */
 export const address = {
   bootRom: 0x1000,
@@ -21,4 +22,6 @@ export const address = {
 export const source = { virtio: 1, uart: 10, rtc: 11 } as const;
 
 export const virtioSlots = 8;
+/** For the balloon, which only VMs have: a ninth slot behind those of QEMU's board, so that it takes none of them. */
+export const balloonSlot = virtioSlots;
 export const virtioSlotSize = 0x1000;

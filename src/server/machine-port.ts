@@ -9,7 +9,7 @@ export interface MachinePort extends Pick<Harts, "frames" | "close"> {
   create(config: VmConfig, files: BootFiles, listener: VmListener, agent?: AgentChannel): VmPort;
 }
 
-export interface VmPort extends Pick<Vm, "output" | "result" | "write" | "resize" | "pause" | "resume" | "stop" | "set" | "stats" | "trace"> {
+export interface VmPort extends Pick<Vm, "output" | "result" | "write" | "resize" | "inflate" | "pause" | "resume" | "stop" | "set" | "stats" | "trace"> {
   /** Within its guest, if it has one. */
   readonly agent?: Agent | undefined;
 }

@@ -27,6 +27,8 @@ export interface ManagedVmOptions {
   readonly bug: (error: unknown) => void;
 }
 
+const PAGE = 4096;
+const MIB = 2 ** 20;
 /** What a terminal has of old, until somebody tells of another. */
 const TERMINAL = { columns: 80, rows: 24 };
 
@@ -133,6 +135,13 @@ export class ManagedVm {
       // It may end meanwhile.
       if (vm !== undefined) await Promise.race([vm.set({ shares, cap }, technique), vm.result]);
       this.#settings = { shares, cap, ...technique };
+    });
+  }
+
+  balloon(size: number): Promise<void> {
+    return this.#inTurn(async () => {
+      if (size > this.memory) throw new HostelryError("balloon-size", `${this.name} has ${this.memory / MIB} MiB, and its balloon can't leave it ${size / MIB} MiB: give at most what it has`);
+      this.#resident.inflate((this.memory - size) / PAGE);
     });
   }
 

@@ -56,6 +56,17 @@ suite("operating VMs", () => {
     assert.ok(!existsSync(log));
   });
 
+  test("a balloon is inflated until so much is left", async () => {
+    const { machine, act, create, refused } = serving();
+    await create("web");
+    assert.equal(await refused({ kind: "balloon", name: "web", size: 4 * MIB }), 'wrong-state: the VM web is not on: start it with "hostelry start web"');
+    await act({ kind: "start", name: "web" });
+    await act({ kind: "balloon", name: "web", size: 4 * MIB });
+    await act({ kind: "balloon", name: "web", size: 16 * MIB });
+    assert.deepEqual(machine.last.done, ["inflate 3072", "inflate 0"]);
+    assert.match(await refused({ kind: "balloon", name: "web", size: 17 * MIB }), /^balloon-size: web has 16 MiB/);
+  });
+
   test("one that has ended is started anew, with the settings that it has got", async () => {
     const { machine, operations, act, create } = serving();
     await create("a", { start: true });

@@ -43,6 +43,7 @@ export class Operations {
     pause: ({ name }) => this.#after(name, (vm) => vm.pause()),
     resume: ({ name }) => this.#after(name, (vm) => vm.resume()),
     set: (changes) => this.#after(changes.name, (vm) => vm.set(changes)),
+    balloon: ({ name, size }) => this.#after(name, (vm) => vm.balloon(size)),
     remove: ({ name, force = false }) => this.#remove(name, force),
     stats: async ({ name }) => this.#vm(name).stats(),
     trace: async ({ name, since = 0 }) => this.#vm(name).trace(since),

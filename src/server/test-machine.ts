@@ -78,6 +78,7 @@ export class TestVm implements VmPort {
   }
 
   resize = (columns: number, rows: number): void => void this.done.push(`resize ${columns} ${rows}`);
+  inflate = (pages: number): void => void this.done.push(`inflate ${pages}`);
   pause = (): void => void this.done.push("pause");
   resume = (): void => void this.done.push("resume");
   set = async ({ shares, cap }: Allotment, { cpu, mmu }: Technique): Promise<void> => {
@@ -99,7 +100,8 @@ const TEST_STATS: VmStats = {
   technique: techniqueOf({}),
   shadow: null,
   silenced: [],
-  memory: { promised: 4096, mapped: 0, tables: 0 },
+  memory: { promised: 4096, mapped: 0, tables: 0, ballooned: 0, target: 4096 },
+  guest: null,
   translations: { places: 0, shared: 0 },
 };
 

@@ -91,6 +91,8 @@ export class TestMonitor {
       cpus: 1,
       memory: 4 * MIB,
       clock: "instructions",
+      // So that it is as the bare machine.
+      balloon: false,
       outside: host,
       drives: [],
       output: (bytes) => void (output += Buffer.from(bytes).toString("latin1")),

@@ -10,7 +10,7 @@ import { privilege } from "#machine/csr-bits.ts";
 import { bank, layout } from "#machine/layout.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
 import { GuestMemory } from "#monitor/memory/guest-memory.ts";
-import { address } from "#platform/memory-map.ts";
+import { address, balloonSlot } from "#platform/memory-map.ts";
 import { assemble } from "#riscv/assemble.ts";
 import { instructions } from "#riscv/table.ts";
 import { assertConfined, setRegisters, watchExits, type Registers } from "../kit/confinement.ts";
@@ -59,7 +59,7 @@ class Hostile {
     this.monitor = new TestMonitor({ memory: MACHINE_PAGES * PAGE, translate });
     const disk = { kind: "immediate", sectors: 64, readOnly: false, id: "disk", read: (_: number, into: readonly Uint8Array[]) => into.forEach((bytes) => bytes.fill(0xee)), write() {}, flush() {} } as const;
     // With a port for an agent the console has queues for its control, too.
-    this.guest = this.monitor.create(undefined, { memory: GUEST_PAGES * PAGE, drives: [disk], agent: { output() {}, opened() {} }, technique });
+    this.guest = this.monitor.create(undefined, { memory: GUEST_PAGES * PAGE, drives: [disk], agent: { output() {}, opened() {} }, balloon: true, technique });
     watchExits(this.monitor.memory, this.guest.vm);
     this.#neighbour = new GuestMemory(this.monitor.memory, 99, { base: address.memory, size: GUEST_PAGES * PAGE });
     for (let page = 0; page < GUEST_PAGES; page++) {
@@ -304,7 +304,7 @@ const scenes: Readonly<Record<string, Scene>> = {
 
   "a driver that tells devices nonsense": (hostile) => {
     hostile.begin();
-    const slot = address.virtio + 0x1000 * hostile.below(4);
+    const slot = address.virtio + 0x1000 * hostile.pick([0, 1, 2, 3, balloonSlot]);
     const ring = (): number => Number(BigInt.asUintN(32, hostile.value()));
     const steps: readonly [number, number][] = [
       [0x70, 0], [0x70, 1], [0x70, 3], [0x24, 0], [0x20, hostile.features()], [0x24, 1], [0x20, 1 | hostile.below(4)], [0x70, 11], [0x30, hostile.below(3)],

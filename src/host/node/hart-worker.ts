@@ -222,7 +222,7 @@ function ended(vm: VirtualMachine, end: VmEnd): void {
 }
 
 function statsOf(vm: VirtualMachine): VmStats {
-  const { technique, shadow, memory: { pmap, tables, size } } = vm;
+  const { technique, shadow, memory: { pmap, tables, size }, board: { balloon } } = vm;
   return {
     instructions: vm.computer.instret,
     ...vm.seconds,
@@ -230,7 +230,14 @@ function statsOf(vm: VirtualMachine): VmStats {
     technique,
     shadow,
     silenced: vm.silenced.map((one) => ({ ...one, first: one.first && { ...one.first, pc: `0x${one.first.pc.toString(16)}` } })),
-    memory: { promised: size, mapped: pmap.mapped * 4096, tables: (tables.size + (shadow?.tables ?? 0)) * 4096 },
+    memory: {
+      promised: size,
+      mapped: pmap.mapped * FRAME_SIZE,
+      tables: (tables.size + (shadow?.tables ?? 0)) * FRAME_SIZE,
+      ballooned: pmap.ballooned * FRAME_SIZE,
+      target: size - (balloon?.target ?? 0) * FRAME_SIZE,
+    },
+    guest: balloon?.statistics ?? null,
     translations: translationsOf(vm),
   };
 }

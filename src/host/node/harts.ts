@@ -257,6 +257,18 @@ export class Vm {
     this.#console.resize(columns, rows);
   }
 
+  /** So many pages are to be in the guest's balloon, which takes its driver a while. */
+  inflate(pages: number): void {
+    Atomics.store(this.#console.control, Control.balloon, pages);
+    this.#look();
+  }
+
+  /** Has the guest say how it fares. */
+  #look(): void {
+    Atomics.add(this.#console.control, Control.looks, 1);
+    this.hart.doorbell.ring();
+  }
+
   pause(): void {
     this.#send({ kind: "pause", id: this.id });
   }
@@ -277,7 +289,9 @@ export class Vm {
     if (refusal !== undefined) throw new HostelryError(refusal.code, refusal.message);
   }
 
+  /** What the guest itself says is what it said when it was asked last, and it is asked now. */
   async stats(): Promise<VmStats> {
+    this.#look();
     return (await this.hart.ask((command) => this.#send(command), (request) => ({ kind: "stats", id: this.id, request }))).stats;
   }
 

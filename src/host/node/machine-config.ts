@@ -35,8 +35,9 @@ export interface SharedParts {
   readonly output: SharedArrayBuffer;
 }
 
-/** Words of `control`. `wanted`: of a VM, milliseconds in which it had something to do, whether it had the hart or not. */
-export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4, words: 5 } as const;
+/** Words of `control`. `wanted`: of a VM, milliseconds in which it had something to do, whether it had the hart or not. `looks`: at its memory, when `balloon` pages were
+ * wanted in its balloon. */
+export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4, looks: 5, balloon: 6, words: 7 } as const;
 /** Values of the command word. */
 export const commands = ["run", "pause", "stop"] as const;
 

@@ -30,6 +30,7 @@ export class HostOutside implements Outside {
   readonly #control: Int32Array;
   readonly #ways: readonly { readonly kind: Way; readonly ring: ByteRing }[];
   #resizes = 0;
+  #looks = 0;
 
   /** With a `seed`, what it gives for entropy is repeatable. */
   constructor(shared: { readonly control: SharedArrayBuffer; readonly input: SharedArrayBuffer; readonly agent?: AgentShared }, seed: number | undefined, saved?: SavedOutside) {
@@ -69,6 +70,11 @@ export class HostOutside implements Outside {
     if (resizes !== this.#resizes) {
       this.#resizes = resizes;
       return { kind: "resize", columns: Atomics.load(this.#control, Control.columns), rows: Atomics.load(this.#control, Control.rows) };
+    }
+    const looks = Atomics.load(this.#control, Control.looks);
+    if (looks !== this.#looks) {
+      this.#looks = looks;
+      return { kind: "balloon", target: Atomics.load(this.#control, Control.balloon) };
     }
     for (const { kind, ring } of this.#ways) if (ring.length > 0 && ready(kind)) return { kind, bytes: ring.shift(INPUT_CHUNK) };
     return undefined;

@@ -62,7 +62,9 @@ export class CallOuts {
 
   #put(physical: number, on: boolean): void {
     const { memory } = this.#vm;
-    const frame = memory.touch(Math.floor(physical / FRAME_SIZE));
+    const frame = memory.pmap.frame(Math.floor(physical / FRAME_SIZE));
+    // With its frame, the call-out went.
+    if (frame < 0) return;
     this.#vm.core.callOutAt(4 * memory.machine.wordOf(frame) + (physical % FRAME_SIZE), on);
   }
 }

@@ -58,6 +58,10 @@ export class Deprivileged implements CpuTechnique {
     return this.#state.number("virtualPrivilege") === 1;
   }
 
+  vacated(pages: readonly number[]): void {
+    this.shadow.vacated(pages);
+  }
+
   statistics(): ShadowStatistics | null {
     return this.shadow.statistics();
   }

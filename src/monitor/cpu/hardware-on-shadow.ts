@@ -25,6 +25,10 @@ export class HardwareOnShadow implements CpuTechnique {
     this.confinement = new ShadowedHardwareConfinement(vm.memory.tables.hgatp(vm.id), () => this.#paging.shadow.nowhere);
   }
 
+  vacated(pages: readonly number[]): void {
+    this.#paging.shadow.vacated(pages);
+  }
+
   statistics(): ShadowStatistics {
     return this.#paging.shadow.statistics();
   }

@@ -24,6 +24,8 @@ export class HardwareTechnique implements CpuTechnique {
     return this.#vm.core.state;
   }
 
+  vacated(): void {}
+
   statistics(): null {
     return null;
   }

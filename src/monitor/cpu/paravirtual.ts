@@ -12,7 +12,6 @@ import type { HartState } from "#machine/hart.ts";
 import { UserModeConfinement, type Confinement } from "../confinement.ts";
 import type { ExitKind } from "../exits.ts";
 import { DirectTables, type SavedDirect } from "../memory/direct.ts";
-import { UNTOUCHED } from "../memory/pmap.ts";
 import type { VirtualMachine } from "../vm.ts";
 import { AWAY, hypercalls, INTERFACE, VERSION, WAITS, type Arguments } from "./hypercalls.ts";
 import { SharedPage, word } from "./shared-page.ts";
@@ -81,6 +80,8 @@ export class Paravirtual implements CpuTechnique {
   get state(): HartState {
     return this.vm.core.state;
   }
+
+  vacated(): void {}
 
   statistics(): null {
     return null;
@@ -172,7 +173,7 @@ export class Paravirtual implements CpuTechnique {
   #touch(): boolean {
     const { memory } = this.vm;
     const page = Math.floor(this.state.counter("exitTval") / FRAME_SIZE);
-    if (!memory.pmap.holds(page) || memory.pmap.frame(page) !== UNTOUCHED) return false;
+    if (!memory.pmap.holds(page) || memory.pmap.frame(page) >= 0) return false;
     this.vm.record("first-touch", page * FRAME_SIZE);
     memory.touch(page);
     return true;

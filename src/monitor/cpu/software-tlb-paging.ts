@@ -70,6 +70,9 @@ export class SoftwareTlbPaging {
     /** satp of a hart none of whose entries count. */
     nowhere: satpOf(SPACES - 1),
     statistics: (): ShadowStatistics | null => null,
+    vacated: (): void => {
+      for (const { state } of this.#vm.cores) for (let index = 0; index < entries; index++) state.setHalves("tlbEntryLo", index, 0, 0);
+    },
     release: (): void => {},
   };
 

@@ -89,6 +89,8 @@ export interface CpuTechnique {
   readonly confinement: Confinement;
   /** The hart has left the guest, and says why in its state. Does what is to be done; returns 0 if the guest is to go on at once, else an ExitReason. */
   exit(): number;
+  /** The frames behind these pages are about to go, and the G-stage no longer leads to them: nor may anything else. The hart's TLB is emptied then. */
+  vacated(pages: readonly number[]): void;
   /** Of its shadow tables, if it has any. */
   statistics(): ShadowStatistics | null;
   /** What another hart needs to go on, beside what every guest has. */

@@ -70,7 +70,7 @@ export function followVm(scene: Scene, technique: Technique): Step[] {
   const map = memoryMap(footprint(MEMORY, technique.mmu), FEW_PREDECODED_PAGES);
   const processor = new Processor(allocate(map), map, scene.model);
   const memory = new MachineMemory(Frames.create(map.ramSize / 4096), map, processor.dma);
-  const vm = new VirtualMachine(processor, memory, { ...surroundings, name: "followed", id: 1, cpus: 1, memory: MEMORY, clock: "instructions", technique, outside: nowhere });
+  const vm = new VirtualMachine(processor, memory, { ...surroundings, name: "followed", id: 1, cpus: 1, memory: MEMORY, clock: "instructions", balloon: false, technique, outside: nowhere });
   vm.boot(kernelOf(scene));
   vm.core.load();
   vm.computer.begin();

@@ -9,6 +9,7 @@ import { allocate } from "#machine/processor.ts";
 import { DirectTables } from "./direct.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import { MachineMemory } from "./machine-memory.ts";
+import { UNTOUCHED } from "./pmap.ts";
 
 const PAGES = 24;
 const BASE = 0x8000_0000;
@@ -51,6 +52,22 @@ suite("direct paging", () => {
     assert.deepEqual([0, 1, 2].map((n) => direct.isTable(FIRST + n)), [false, false, false]);
     assert.equal(words(0)[1022], 0);
     assert.equal(direct.pin(number(3), 0), SbiError.success);
+  });
+
+  test("a page of whose frame the guest knows keeps it: an entry that doesn't let it be written may lead there, and is not counted", () => {
+    const { direct, memory, machine, other } = setUp();
+    const before = memory.pmap.frame(FIRST + 1);
+    memory.vacate([FIRST + 1], UNTOUCHED);
+    assert.equal(memory.pmap.frame(FIRST + 1), before);
+    direct.release();
+    memory.vacate([FIRST + 1], UNTOUCHED);
+    assert.deepEqual([memory.pmap.frame(FIRST + 1), machine.frames.info(before).state], [UNTOUCHED, "free"]);
+    // Its shared page, of whose frame it need not know.
+    const fresh = new DirectTables({ memory: other, flush: () => {}, tableEnded: () => {} });
+    const page = other.touch(FIRST);
+    fresh.claim(FIRST);
+    other.vacate([FIRST], UNTOUCHED);
+    assert.equal(other.pmap.frame(FIRST), page);
   });
 
   test("entries that no table may have", () => {

@@ -78,6 +78,8 @@ export class DirectTables {
       const at = (page * FRAME_SIZE).toString(16);
       throw new HostelryError("in-table", `the guest wants a transfer into its page table at 0x${at}: give the device other memory`);
     };
+    // Entries that don't let it write are not counted, so that whatever frame it may name has to stay its own.
+    memory.isFixed = (page) => this.#uses[this.#index(page)] !== NOTHING || this.#pages.has(memory.pmap.frame(page));
     for (const page of saved?.told ?? []) this.numberOf(page);
     for (let index = 0; index < pages; index++) {
       if (this.#uses[index] === tableOf(ROOT_LEVEL)) this.#showFrames(memory.pmap.firstPage + index);
@@ -90,7 +92,7 @@ export class DirectTables {
   }
 
   release(): void {
-    this.#memory.written = undefined;
+    this.#memory.written = this.#memory.isFixed = undefined;
     this.frames.release();
   }
 

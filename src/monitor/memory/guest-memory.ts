@@ -4,7 +4,7 @@ import { FRAME_SIZE } from "#machine/frames.ts";
 import { outOfRange } from "#machine/physical-memory.ts";
 import type { MachineMemory } from "./machine-memory.ts";
 import { GStageTables, type SavedTables } from "./nested.ts";
-import { Pmap, UNTOUCHED } from "./pmap.ts";
+import { Pmap, UNTOUCHED, type NoFrame } from "./pmap.ts";
 
 /** A VM's memory where it stands: its frames hold the contents. */
 export interface SavedGuestMemory {
@@ -21,6 +21,10 @@ export class GuestMemory implements DmaMemory {
   readonly owner: number;
   /** Told of a page that is about to be written by anyone but the guest's own instructions. */
   written: ((page: number) => void) | undefined;
+  /** Told of pages whose frames are about to go: no table but the G-stage's may lead to them any more, and no hart may know of them. */
+  vacated: ((pages: readonly number[]) => void) | undefined;
+  /** Pages that keep their frames, whatever becomes of the balloon. */
+  isFixed: ((page: number) => boolean) | undefined;
   readonly #entry: [low: number, high: number] = [0, 0];
 
   /** New, or `saved`. Throws HostelryError `no-frames` if not even the root of its tables can be had. */
@@ -46,11 +50,30 @@ export class GuestMemory implements DmaMemory {
   /** The frame behind a page, which gets one if it has none. Throws HostelryError `no-frames`. */
   touch(page: number): number {
     const present = this.pmap.frame(page);
-    if (present !== UNTOUCHED) return present;
+    if (present >= 0) return present;
     const frame = this.machine.take(this.owner, "private");
     this.pmap.set(page, frame);
     this.tables.map(page, frame, "read-write");
     return frame;
+  }
+
+  /** Pages lose their frames, and with them what they hold. Left out are those that aren't memory, have none, or keep them. */
+  vacate(pages: readonly number[], left: NoFrame): void {
+    const [vacant, frames]: [number[], number[]] = [[], []];
+    for (const page of pages) {
+      const frame = this.pmap.holds(page) ? this.pmap.frame(page) : UNTOUCHED;
+      if (frame < 0 || this.isFixed?.(page) === true) continue;
+      this.pmap.set(page, left);
+      this.tables.unmap(page);
+      vacant.push(page);
+      frames.push(frame);
+    }
+    if (vacant.length > 0) this.vacated?.(vacant);
+    for (const frame of frames) {
+      // Whoever has it next may be on another hart, and this one would not hear that it holds other code.
+      this.machine.writable(frame);
+      this.machine.release(frame);
+    }
   }
 
   readable(address: number, length: number): Uint8Array {

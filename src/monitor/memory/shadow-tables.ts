@@ -140,10 +140,14 @@ export class ShadowTables {
     this.#freeIfUnused(child);
   }
 
-  /** A guest page is no longer seen anywhere, nor by what the hart may still know of entries that were dropped: its next use comes to the monitor. */
-  unmap(page: number): void {
+  /** Guest pages are no longer seen anywhere, nor by what the hart may still know of entries that were dropped: their next use comes to the monitor. */
+  unmap(pages: readonly number[]): void {
     this.#flush(undefined, 0);
-    for (const place of [...this.#mappings.entries(page)]) this.drop(this.#byFrame.get(Math.floor(place / ENTRIES))!, place % ENTRIES);
+    this.#flushed = true;
+    for (const page of pages) {
+      for (const place of [...this.#mappings.entries(page)]) this.drop(this.#byFrame.get(Math.floor(place / ENTRIES))!, place % ENTRIES);
+    }
+    this.#flushed = false;
   }
 
   /** A guest's table has no images any more, but as a root. */

@@ -117,6 +117,12 @@ export class Shadow {
     if (this.tables.isTraced(page)) this.tables.forget(page);
   };
 
+  /** No entry leads to these pages any more; what was a table of the guest's among them is none. */
+  vacated(pages: readonly number[]): void {
+    for (const page of pages) this.#written(page);
+    this.tables.unmap(pages);
+  }
+
   statistics(): ShadowStatistics {
     return { tables: this.tables.size + 1, addressSpaces: this.#spaces.size, evictions: this.#evictions };
   }

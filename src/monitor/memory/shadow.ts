@@ -6,10 +6,10 @@
  * A guest's kernel and programs are both in U-mode, so each address space has a shadow for each view: see house rules in hart/deprivileged.ts.
  */
 import type { HartState } from "#machine/hart.ts";
+import { AddressSpaces, BARE_FLAGS, type AddressSpace } from "./address-spaces.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import { everything, GuestWalk, isSeen, pte, rootOf, span, viewOf, views, type Access, type AddressSpaceRoot, type ShadowView, type View } from "./guest-walk.ts";
+import { everything, GuestWalk, isSeen, pte, span, viewOf, views, type Access, type ShadowView, type View } from "./guest-walk.ts";
 import type { ShadowPolicy } from "../cpu/technique.ts";
-import { shadowBound } from "./footprint.ts";
 import { ShadowTables, type ShadowTable } from "./shadow-tables.ts";
 
 /** What comes of a page fault of the hart's. */
@@ -33,16 +33,6 @@ export interface ShadowStatistics {
   readonly evictions: number;
 }
 
-/** The shadows of an address space, in the order of views. */
-interface AddressSpace extends AddressSpaceRoot {
-  readonly key: number;
-  readonly asid: number;
-  readonly roots: readonly ShadowTable[];
-  /** What the guest has called it, one vCPU so and another so. */
-  readonly guestAsids: Set<number>;
-  used: number;
-}
-
 export interface ShadowOptions {
   readonly memory: GuestMemory;
   /** All of the VM's harts. */
@@ -56,16 +46,10 @@ export interface ShadowOptions {
   readonly flush: (what: { readonly virtual?: bigint; readonly asid?: number }) => void;
 }
 
-/** Tables that are filled where a translation is off: physical addresses of a guest's memory have no more bits. */
-const BARE_LEVELS = 3;
-const LAST_ASID = 0xffff;
 /** Neighbours that are looked at when a page is mapped. */
 const AHEAD = 16;
 /** Writes to a table, none of whose entries were used since, after which it is no table any more. */
 const FLOOD = 4;
-
-/** The root of all tables that are not in the guest's memory: a page where it never is. */
-const NO_MEMORY = 0;
 
 const HIDDEN: ShadowFault = { kind: "hidden" };
 const ONCE: ShadowFault = { kind: "once" };
@@ -75,14 +59,11 @@ const ACCESS_FAULT: ShadowFault = { kind: "true", fault: "access-fault" };
 export class Shadow {
   readonly tables: ShadowTables;
   readonly #memory: GuestMemory;
-  readonly #harts: () => readonly HartState[];
   readonly #selectView: () => void;
   readonly #walk: GuestWalk;
   readonly #policy: ShadowPolicy;
-  /** Of each address space there is a root for each of these. */
-  readonly #views: readonly ShadowView[];
   readonly #flush: ShadowOptions["flush"];
-  readonly #spaces = new Map<number, AddressSpace>();
+  readonly #spaces: AddressSpaces;
   /** Writes to each traced page since it was last walked. */
   readonly #floods = new Map<number, number>();
   /** One instruction is being done with more than the shadow allows. */
@@ -90,26 +71,18 @@ export class Shadow {
   /** Traced pages that the guest may write just now, and what they held before; and pages that it may read just now. */
   readonly #allowed = new Map<number, Uint32Array>();
   readonly #lent: (readonly [table: ShadowTable, index: number])[] = [];
-  /** A table of zeros: what a hart has that is in no address space yet. */
-  readonly #nowhere: number;
-  #nextAsid = 1;
-  #uses = 0;
-  #evictions = 0;
-
   /** Throws HostelryError `no-frames`. */
   constructor({ memory, harts, selectView, policy, isVirtual, flush }: ShadowOptions) {
     this.#memory = memory;
-    this.#harts = harts;
     this.#selectView = selectView;
     this.#policy = policy;
-    this.#views = isVirtual ? [everything] : Object.values(views);
     this.#flush = flush;
     this.#walk = new GuestWalk(memory);
     this.tables = new ShadowTables({
       memory,
       flush: (vpn, levels) => flush(vpn === undefined ? {} : { virtual: virtualAddress(vpn, levels) }),
     });
-    this.#nowhere = memory.machine.take(memory.owner, "page-table");
+    this.#spaces = new AddressSpaces({ memory, tables: this.tables, harts, isVirtual, flushAll: () => flush({}) });
     memory.written = this.#written;
   }
 
@@ -124,25 +97,24 @@ export class Shadow {
   }
 
   statistics(): ShadowStatistics {
-    return { tables: this.tables.size + 1, addressSpaces: this.#spaces.size, evictions: this.#evictions };
+    return { tables: this.tables.size + 1, addressSpaces: this.#spaces.size, evictions: this.#spaces.evictions };
   }
 
   /** satp of a hart that is nowhere: whatever it accesses comes to `fault`. */
   get nowhere(): bigint {
-    return this.#satp(BARE_LEVELS, 0, this.#nowhere);
+    return this.#spaces.nowhere;
   }
 
   /** Puts the hart that executes it into the address space that its guest's satp names. */
-  enter(state: HartState): void {
-    const space = this.#space(this.#rootOf(state));
-    space.guestAsids.add((state.high("parkedSatp") >>> 12) & LAST_ASID);
-    this.#setViews(state, (index) => this.#satpOf(space, index));
+  enter(state: HartState): AddressSpace {
+    const space = this.#spaces.enter(state);
     this.#selectView();
+    return space;
   }
 
   /** The guest's satp was written: what that makes of the shadows. */
   switched(state: HartState): void {
-    if (this.#policy === "naive") this.#dropSpaces();
+    if (this.#policy === "naive") this.#spaces.dropAll();
     this.enter(state);
   }
 
@@ -150,14 +122,14 @@ export class Shadow {
   fence(virtual: bigint | undefined, asid: number | undefined): void {
     if (virtual !== undefined) this.#flush({ virtual });
     else if (asid === undefined) this.#flush({});
-    else for (const space of this.#spaces.values()) if (space.guestAsids.has(asid)) this.#flush({ asid: space.asid });
+    else for (const space of this.#spaces) if (space.guestAsids.has(asid)) this.#flush({ asid: space.asid });
   }
 
   /** The hart's page fault at a virtual address, given as its two halves. Throws HostelryError `no-frames`. */
   fault(state: HartState, low: number, high: number, access: Access): ShadowFault {
-    const root = this.#rootOf(state);
-    this.#makeRoom(root);
-    if (!this.#isIn(state, this.#spaces.get(keyOf(root)))) this.enter(state);
+    const root = this.#spaces.rootOf(state);
+    this.#spaces.makeRoom(root);
+    const space = this.#spaces.current(state) ?? this.enter(state);
     const vpn = high * 2 ** 20 + (low >>> 12);
     const view = viewOf(state);
     const walk = this.#walk;
@@ -166,7 +138,7 @@ export class Shadow {
     const { page } = walk;
     if (!this.#memory.pmap.holds(page)) return { kind: "no-memory", physical: page * 4096 + (low & 4095) };
     if (access === "store" && this.#isGuarded(page)) return { kind: "table-write", physical: page * 4096 + (low & 4095) };
-    this.#fill(this.#spaces.get(keyOf(root))!, vpn, view);
+    this.#fill(space, vpn, view);
     // A table of the guest's that its own walk needs has become read-only by being walked.
     if (access === "store" && this.#isGuarded(page)) return { kind: "table-write", physical: page * 4096 + (low & 4095) };
     return this.#lent.length > 0 ? ONCE : HIDDEN;
@@ -204,7 +176,7 @@ export class Shadow {
 
   /** Where an access goes in the guest's physical memory; undefined if its tables refuse, or there is no memory. */
   physicalAddress(state: HartState, low: number, high: number, access: Access): number | undefined {
-    const root = this.#rootOf(state);
+    const root = this.#spaces.rootOf(state);
     const mxr = (state.low("mstatus", 0) & MXR) !== 0;
     if (this.#walk.walk(root, high * 2 ** 20 + (low >>> 12), access, viewOf(state), mxr) !== undefined) return undefined;
     const { page } = this.#walk;
@@ -228,67 +200,28 @@ export class Shadow {
     // Another's already, if that has taken its place.
     if (this.#memory.written === this.#written) this.#memory.written = undefined;
     this.tables.release();
-    this.#memory.machine.release(this.#nowhere);
+    this.#spaces.release();
   }
 
   /** A page that is only written to is a table no longer, unless an address space stands on it that is in use. */
   #retire(page: number): void {
     this.#floods.delete(page);
-    for (const space of [...this.#spaces.values()]) {
-      const isUsed = this.#harts().some((state) => this.#isIn(state, space));
-      if (space.levels > 0 && space.page === page && !isUsed) this.#dropSpace(space);
-    }
+    this.#spaces.dropUnused(page);
     this.tables.forget(page);
-  }
-
-  #space(root: AddressSpaceRoot): AddressSpace {
-    const key = keyOf(root);
-    this.#uses++;
-    let space = this.#spaces.get(key);
-    if (space === undefined) {
-      this.#makeRoom(root);
-      if (this.#nextAsid > LAST_ASID) {
-        this.#dropSpaces();
-        this.#flush({});
-        this.#nextAsid = 1;
-      }
-      const level = (root.levels || BARE_LEVELS) - 1;
-      const roots = this.#views.map((view) => {
-        const table = this.tables.table(root.levels === 0 ? { page: 0, level, view, flags: BARE_FLAGS } : { page: root.page, level, view });
-        this.tables.hold(table);
-        return table;
-      });
-      space = { ...root, key, asid: this.#nextAsid++, roots, guestAsids: new Set(), used: 0 };
-      this.#spaces.set(key, space);
-    }
-    space.used = this.#uses;
-    return space;
-  }
-
-  #rootOf(state: HartState): AddressSpaceRoot {
-    const { levels, page } = rootOf(state.low("parkedSatp", 0), state.high("parkedSatp"));
-    return { levels, page: this.#memory.pmap.holds(page) ? page : NO_MEMORY };
-  }
-
-  /** Whether a hart has the views of this address space. */
-  #isIn(state: HartState, space: AddressSpace | undefined): boolean {
-    return space !== undefined && state.get("views") === this.#satpOf(space, 0);
   }
 
   /** Maps what the last walk has found, and what is near it. */
   #fill(space: AddressSpace, vpn: number, user: View): void {
     const walk = this.#walk;
-    const levels = space.levels || BARE_LEVELS;
-    const leaf = space.levels === 0 ? levels : walk.level;
+    const leaf = space.levels === 0 ? space.shadowLevels : walk.level;
     const { page } = walk;
     // Without tables of the guest's own, a page is whose that accesses it.
     const flags = space.levels === 0 && user === views.user ? walk.flags | pte.user : walk.flags;
     const source = space.levels === 0 ? BARE_FLAGS : flags;
-    const isOne = this.#views.length === 1;
-    const view = isOne ? everything : user;
+    const { root, view } = this.#spaces.rootFor(space, user);
     for (let level = walk.level; level < space.levels; level++) this.#floods.delete(walk.tables[level]!);
-    let table = space.roots[isOne ? 0 : user]!;
-    for (let level = levels - 1; level > 0; level--) {
+    let table = root;
+    for (let level = space.shadowLevels - 1; level > 0; level--) {
       const index = Math.floor(vpn / span(level)) % 512;
       let next = this.tables.next(table, index);
       // A large page that has become dirty since has another image.
@@ -345,58 +278,9 @@ export class Shadow {
     if ((allowed & (pte.read | pte.execute)) === 0) return;
     this.tables.map(table, index, page, this.#memory.touch(page), allowed);
   }
-
-  /** Beyond their bound, the address spaces go that were not in use for longest. */
-  #makeRoom(current: AddressSpaceRoot): void {
-    const most = shadowBound(this.#memory.pmap.pages);
-    if (this.tables.size < most) return;
-    const key = keyOf(current);
-    const others = [...this.#spaces.values()].filter((space) => space.key !== key).sort((a, b) => a.used - b.used);
-    for (const space of others) {
-      if (this.tables.size < most / 2) return;
-      this.#evictions++;
-      this.#dropSpace(space);
-    }
-    if (this.tables.size < most) return;
-    this.#evictions++;
-    this.#dropSpaces();
-  }
-
-  #dropSpaces(): void {
-    for (const space of [...this.#spaces.values()]) this.#dropSpace(space);
-  }
-
-  /** Whoever is there is nowhere from now on. */
-  #dropSpace(space: AddressSpace): void {
-    this.#spaces.delete(space.key);
-    for (const state of this.#harts()) {
-      if (!this.#isIn(state, space)) continue;
-      this.#setViews(state, () => this.nowhere);
-      state.set("satp", this.nowhere);
-    }
-    for (const root of space.roots) this.tables.letGo(root);
-  }
-
-  #setViews(state: HartState, satp: (index: number) => bigint): void {
-    for (let index = 0; index < this.#views.length; index++) state.set("views", satp(index), index);
-  }
-
-  /** The satp that shows a view, by its index. */
-  #satpOf(space: AddressSpace, index: number): bigint {
-    return this.#satp(space.levels || BARE_LEVELS, space.asid, space.roots[index]!.frame);
-  }
-
-  #satp(levels: number, asid: number, frame: number): bigint {
-    return (BigInt(levels + 5) << 60n) | (BigInt(asid) << 44n) | BigInt(this.#memory.machine.pageNumber(frame));
-  }
 }
 
 const MXR = 1 << 19;
-/** Of tables where translation is off: what is a user's there is not a large page's, so that they are never those of one. */
-const BARE_FLAGS = 0x1ef;
-
-const keyOf = ({ levels, page }: AddressSpaceRoot): number => page * 8 + levels;
-
 /** Of a virtual page number of an address space with so many levels. */
 function virtualAddress(vpn: number, levels: number): bigint {
   return BigInt.asUintN(64, BigInt.asIntN(9 * levels, BigInt(vpn)) << 12n);

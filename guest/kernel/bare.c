@@ -97,19 +97,9 @@ static struct trap why(void)
 	return (struct trap){ cause & ~(1ul << 63), read_csr(stval), read_csr(sepc), cause >> 63, (read_csr(sstatus) & PREVIOUSLY_SUPERVISOR) != 0 };
 }
 
-static u32 device_read(u64 address)
-{
-	return *(volatile u32 *)address;
-}
-
-static void device_write(u64 address, u32 value)
-{
-	*(volatile u32 *)address = value;
-}
-
 const struct platform bare = {
 	.name = "bare", .views = 1, .kernel_leaf = GLOBAL,
 	.start = start, .kernel_tables = kernel_tables, .number = number, .page = page, .table_use = table_use, .table_free = table_free,
 	.set_entry = set_entry, .flush = flush, .commit = commit, .enter_space = enter_space, .set_timer = set_timer, .pending = pending,
-	.wait = wait, .trap = why, .run = trap_return, .device_read = device_read, .device_write = device_write,
+	.wait = wait, .trap = why, .run = trap_return, .entropy = &virtio_entropy,
 };

@@ -133,7 +133,7 @@ void console_poll(void);
 void __attribute__((noreturn)) panic(const char *format, ...);
 void __attribute__((noreturn)) power_off(int failed);
 
-/* ---- entropy.c: a virtio device */
+/* ---- entropy.c */
 
 void entropy_start(void);
 void entropy_interrupt(void);

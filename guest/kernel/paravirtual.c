@@ -1,20 +1,17 @@
 /* The platform of a monitor that the kernel knows of: docs/hypercalls.md. Changes of page tables are gathered, and made with the next call that can't wait. */
-#include "platform.h"
+#include "paravirtual.h"
 
 #define INTERFACE 0x0a485354ul
 #define MACHINE_TO_PHYSICAL ((const u32 *)0xffffffffc0000000ul)
 #define ROWS 256
 
-enum { ATTACH, MULTICALL, FRAMES, PIN, UNPIN, UPDATE, BASE, FLUSH, RETURN, WAIT, DEVICE_READ, DEVICE_WRITE };
 enum { PREVIOUSLY_ENABLED = 1 << 5, PREVIOUSLY_KERNEL = 1 << 8 };
 
-static struct {
-	u64 status, cause, value, pending, enabled, timer, vector, stack, registers, kernel_registers;
-} shared __attribute__((aligned(4096)));
+struct shared shared;
 
 static struct row {
 	u64 function, a, b, c;
-} rows[ROWS] __attribute__((aligned(4096)));
+} rows[ROWS] PAGE_ALIGNED;
 static u64 row_count;
 
 static u64 kernel_registers[32] __attribute__((aligned(256)));
@@ -31,7 +28,7 @@ int paravirtual_probe(void)
 	return sbi_has(INTERFACE) != 0;
 }
 
-static u64 call(u64 function, u64 a, u64 b, u64 c)
+u64 hypercall(u64 function, u64 a, u64 b, u64 c)
 {
 	struct sbi_result result = sbi(INTERFACE, function, a, b, c);
 
@@ -46,7 +43,7 @@ static void commit(void)
 
 	row_count = 0;
 	if (count > 0)
-		call(MULTICALL, (u64)rows, count, 0);
+		hypercall(MULTICALL, (u64)rows, count, 0);
 }
 
 static void add(u64 function, u64 a, u64 b)
@@ -80,10 +77,10 @@ static void start(void)
 	shared.vector = (u64)trap;
 	shared.stack = (u64)kernel_stack_top;
 	shared.kernel_registers = (u64)kernel_registers;
-	shared.enabled = TIMER | EXTERNAL;
+	shared.enabled = TIMER | SOFTWARE;
 	shared.timer = ~0ul;
-	first_frame = call(ATTACH, (u64)&shared, 0, 0);
-	call(FRAMES, MEMORY / PAGE, pages, (u64)frame_of);
+	first_frame = hypercall(ATTACH, (u64)&shared, 0, 0);
+	hypercall(FRAMES, MEMORY / PAGE, pages, (u64)frame_of);
 }
 
 static void set_entry(u64 *entry, u64 value)
@@ -151,7 +148,7 @@ static u64 pending(void)
 static void wait(void)
 {
 	commit();
-	call(WAIT, 0, 0, 0);
+	hypercall(WAIT, 0, 0, 0);
 }
 
 static struct trap why(void)
@@ -171,19 +168,9 @@ static void __attribute__((noreturn)) run(const u64 registers[32])
 	panic("returned from a return");
 }
 
-static u32 device_read(u64 address)
-{
-	return call(DEVICE_READ, address, 0, 0);
-}
-
-static void device_write(u64 address, u32 value)
-{
-	call(DEVICE_WRITE, address, value, 0);
-}
-
 const struct platform paravirtual = {
 	.name = "paravirtual", .views = 2, .kernel_leaf = USER,
 	.start = start, .kernel_tables = kernel_tables, .number = number, .page = page, .table_use = table_use, .table_free = table_free,
 	.set_entry = set_entry, .flush = flush, .commit = commit, .enter_space = enter_space, .set_timer = set_timer, .pending = pending,
-	.wait = wait, .trap = why, .run = run, .device_read = device_read, .device_write = device_write,
+	.wait = wait, .trap = why, .run = run, .entropy = &split_entropy,
 };

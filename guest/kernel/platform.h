@@ -5,7 +5,7 @@
 #pragma once
 #include "kernel.h"
 
-enum { TIMER = 1 << 5, EXTERNAL = 1 << 9 };
+enum { SOFTWARE = 1 << 1, TIMER = 1 << 5, EXTERNAL = 1 << 9 };
 enum {
 	INTERRUPT_TIMER = 5, CALL_FROM_PROGRAM = 8, STORE_PAGE_FAULT = 15,
 };
@@ -13,6 +13,19 @@ enum {
 struct trap {
 	u64 cause, value, pc;
 	int is_interrupt, from_kernel;
+};
+
+enum { ENTROPY_BUFFER = 64 };
+
+/* One request at a time. */
+struct entropy_driver {
+	/* Whether there is a device. */
+	int (*start)(void);
+	/* For as many bytes as the buffer has; an interrupt says that they may be there. */
+	void (*ask)(void);
+	/* How many have come; 0 if the interrupt was for something else. */
+	u32 (*answer)(void);
+	const u8 *buffer;
 };
 
 struct platform {
@@ -42,14 +55,14 @@ struct platform {
 	void (*wait)(void);
 	struct trap (*trap)(void);
 	void __attribute__((noreturn)) (*run)(const u64 registers[32]);
-	u32 (*device_read)(u64 address);
-	void (*device_write)(u64 address, u32 value);
+	const struct entropy_driver *entropy;
 };
 
 #define EVERYWHERE (~0ul)
 
 extern const struct platform *platform;
 extern const struct platform bare, paravirtual;
+extern const struct entropy_driver virtio_entropy, split_entropy;
 /* The same where software fills the TLB (software-tlb.c). */
 const struct platform *software_tlb_platform(void);
 /* Whether the monitor below offers its interface. */

@@ -15,7 +15,7 @@ void interrupts(void)
 		tick_passed = 1;
 		console_poll();
 	}
-	if (pending & EXTERNAL)
+	if (pending & (EXTERNAL | SOFTWARE))
 		entropy_interrupt();
 }
 

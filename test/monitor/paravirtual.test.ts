@@ -65,7 +65,7 @@ suite("a paravirtual guest", () => {
       ecall
       mv s1, a1
       ${off}`;
-    for (const [cpu, version] of [["paravirtual", 1n], ["hardware", 0n], ["trap-and-emulate", 0n]] as const) {
+    for (const [cpu, version] of [["paravirtual", 2n], ["hardware", 0n], ["trap-and-emulate", 0n]] as const) {
       assert.equal(new TestMonitor().runToEnd(probe, { cpu }).x(9), version, cpu);
     }
   });
@@ -88,16 +88,18 @@ suite("a paravirtual guest", () => {
       ${call("return", page(41) + 8)}
       ${call("base", "s1", 0)}
       ${call("device_read", 0x4000_0000)}
+      ${call("device_read", 0x1000_1000)}
       li a7, ${INTERFACE}
       li a6, 99
       ecall
       sd a0, 0(s0)
-      ${off}`, 17);
+      ${off}`, 18);
     assert.deepEqual(errors, [
       success, success, alreadyAvailable, invalidParameter, invalidAddress, invalidParameter, denied, success, alreadyAvailable, invalidAddress,
-      invalidAddress, invalidParameter, invalidAddress, invalidAddress, denied, invalidParameter, notSupported,
+      invalidAddress, invalidParameter, invalidAddress, invalidAddress, denied, invalidParameter, success, notSupported,
     ]);
     assert.equal(values[0], 0x80000n, "the machine's first frame");
+    assert.equal(values[16], 0x74726976n, "what a register of virtio's holds");
     assert.deepEqual(vm.end(), { kind: "poweroff" });
   });
 
@@ -231,6 +233,80 @@ suite("a paravirtual guest", () => {
     }
   });
 
+  test("grants a ring and a buffer, and is told when the buffer has been filled", () => {
+    const [list, ring, buffer] = [20, 21, 22];
+    const [granted, entropy, asked] = [3, 4, 16];
+    const { errors, vm } = run(`
+      ${prologue}
+      li t0, ${SHARED}
+      la t1, handler
+      sd t1, 0x30(t0)
+      li t1, ${page(44)}
+      sd t1, 0x48(t0)
+      li t1, -1
+      sd t1, 0x28(t0)
+      # Software interrupts.
+      li t1, 2
+      sd t1, 0x20(t0)
+      sd t1, 0(t0)
+      li t2, ${page(list)}
+      ${[ring, buffer].map((n, reference) => `
+        ${frame("s1", n)}
+        li t1, ${granted}
+        sw t1, ${8 * reference}(t2)
+        sw s1, ${8 * reference + 4}(t2)`).join("\n")}
+      ${call("connect", entropy, 0)}
+      ${call("grants", page(list) + 8)}
+      ${call("grants", page(list))}
+      ${call("grants", page(list))}
+      ${call("kick", entropy)}
+      ${call("connect", 5, 0)}
+      ${call("connect", entropy, 0)}
+      ${call("connect", entropy, 1)}
+      ${call("revoke", 0)}
+      # One request: reference 1, offset 8, 16 bytes; an event when there is a response.
+      li t2, ${page(ring)}
+      li t1, 1
+      sw t1, 0(t2)
+      sw t1, 8(t2)
+      sw t1, 68(t2)
+      li t1, 8
+      sw t1, 72(t2)
+      li t1, ${asked}
+      sw t1, 76(t2)
+      ${call("kick", entropy)}
+      j end
+      .align 2
+      handler:
+      mv s8, a0
+      li t0, ${SHARED}
+      ld s2, 8(t0)
+      ld s3, 0x50(t0)
+      sd zero, 0x50(t0)
+      ld s4, 0x18(t0)
+      li t1, ${page(ring)}
+      lw s5, 4(t1)
+      lw s6, 68(t1)
+      ${call("kick", entropy)}
+      li t0, ${SHARED}
+      ld s7, 0x18(t0)
+      ${call("disconnect", entropy)}
+      ${call("disconnect", entropy)}
+      ${call("revoke", 0)}
+      ${call("connect", entropy, 0)}
+      end:
+      ${off}`, 16);
+    assert.deepEqual(errors, [
+      success, success, denied, invalidAddress, success, alreadyAvailable, denied, invalidParameter, success, alreadyAvailable, denied,
+      success, success, denied, success, denied,
+    ]);
+    assert.equal(vm.x(24), 0n, "the kick's own result");
+    assert.deepEqual([18, 19, 20, 21, 22].map((x) => vm.x(x)), [(1n << 63n) | 1n, 1n << 4n, 2n, 1n, BigInt(asked)]);
+    assert.equal(vm.x(23), 0n, "no event is pending when all have been taken");
+    const bytes = vm.vm.memory.readable(page(buffer), 32);
+    assert.deepEqual([...bytes], Array.from({ length: 32 }, (_, at) => (at >= 8 && at < 24 ? 0x5a : 0)));
+  });
+
   test("has one hart", () => {
     assert.throws(() => new TestMonitor().create("nop", { cpu: "paravirtual", cpus: 2 }), { code: "one-hart" });
   });
@@ -242,6 +318,8 @@ class Hostile {
   readonly monitor: TestMonitor;
   readonly guest: TestVm;
   readonly #others: Uint8Array;
+  /** Kicks that were not refused. */
+  kicks = 0;
   /** Page of the last table that maps memory. */
   #leaf = 0;
 
@@ -286,7 +364,7 @@ class Hostile {
     const a = (): bigint => this.#argument();
     const entryAt = (): bigint => BigInt(this.#number() * PAGE + 8 * this.below(512));
     return this.pick([
-      () => [BigInt(this.below(14)), a(), a(), a()] as const,
+      () => [BigInt(this.below(hypercalls.length + 2)), a(), a(), a()] as const,
       () => [BigInt(number("pin")), BigInt(this.#number()), BigInt(this.below(3)), 0n] as const,
       () => [BigInt(number("unpin")), BigInt(this.#number()), 0n, 0n] as const,
       () => [BigInt(number("update")), entryAt(), BigInt(this.#entry()), 0n] as const,
@@ -342,6 +420,29 @@ class Hostile {
     return machine.pageNumber(pmap.frame(page(root) / PAGE));
   }
 
+  /** A list of grants and a ring with requests that name them, right but for some of it: calls that have them done. */
+  #planRequests(): readonly (readonly bigint[])[] {
+    const [list, ring] = [38, 39 + this.below(9)];
+    const { pmap, machine } = this.guest.vm.memory;
+    const numberOf = (n: number): number => machine.pageNumber(pmap.frame(page(n) / PAGE));
+    const or = (usual: number): number => (this.below(12) === 0 ? this.pick([this.random.u32(), this.below(5000), 0xffff_ffff]) : usual);
+    this.#write(list, (view) => {
+      for (let reference = 0; reference < 64; reference++) {
+        view.setUint32(8 * reference, or(3), true);
+        view.setUint32(8 * reference + 4, or(reference === 0 ? numberOf(ring) : this.#number()), true);
+      }
+    });
+    this.#write(ring, (view) => {
+      view.setUint32(0, or(view.getUint32(0, true) + this.below(129)), true);
+      for (let at = 64; at + 16 <= PAGE; at += 16) [or(1), or(this.below(64)), or(this.below(2048)), or(this.below(2048))].forEach((word, i) => view.setUint32(at + 4 * i, word, true));
+    });
+    const entropy = 4n;
+    return [
+      [BigInt(number("grants")), BigInt(page(list)), 0n, 0n], [BigInt(number("disconnect")), entropy, 0n, 0n],
+      [BigInt(number("connect")), entropy, 0n, 0n], [BigInt(number("kick")), entropy, 0n, 0n],
+    ];
+  }
+
   #instruction(): number {
     if (this.below(3) > 0) return SD | (this.below(32) << 15) | (this.below(32) << 20);
     const accesses = instructions.filter(({ syntax }) => syntax.includes("(rs1)"));
@@ -378,7 +479,8 @@ class Hostile {
     const enter = root === undefined ? [] : [[BigInt(number("base")), root, this.below(2) === 0 ? root : 0n, 0n]];
     const promote = this.below(2) === 0 ? this.#promote() : [];
     const setUp = [[number("attach"), page(1), 0, 0], [number("frames"), address.memory / PAGE, Hostile.pages, page(2)]].map((row) => row.map(BigInt));
-    for (const row of [...setUp, this.#call(), this.#call(), ...enter, this.#call()]) this.#inHart(() => this.#ask(row));
+    const requests = this.below(2) === 0 ? this.#planRequests() : [];
+    for (const row of [...setUp, this.#call(), this.#call(), ...enter, ...requests, this.#call()]) this.#inHart(() => this.#ask(row));
     this.#write(3, (view) => {
       for (let at = 0; at < PAGE; at += 4) view.setUint32(at, this.#instruction(), true);
     });
@@ -400,6 +502,7 @@ class Hostile {
     args.forEach((value, i) => state.set("x", value, 10 + i));
     state.setNumber("exitCause", ECALL);
     vm.exit();
+    if (function_ === BigInt(number("kick")) && state.get("x", 10) === 0n) this.kicks++;
   }
 
   #inHart(body: () => void): void {
@@ -455,6 +558,7 @@ suite(`hostile paravirtual guests (seed ${seed})`, () => {
       }
       const counts = hostile.guest.vm.exits.counts();
       assert.ok(counts["hypercall"] > 2 * cases(400) && counts["true-fault"] > cases(400) / 10, JSON.stringify(counts));
+      assert.ok(hostile.kicks > cases(400) / 100, `${hostile.kicks} kicks that were not refused`);
     });
   }
 });

@@ -1,11 +1,12 @@
 /** The calls of the paravirtual interface, a row for each: docs/hypercalls.md. */
 import { SbiError } from "#devices/sbi.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
+import { ENTROPY } from "../io/split.ts";
 import type { Paravirtual } from "./paravirtual.ts";
 
 /** In the SBI's space for firmware, the number of this one: "HST". */
 export const INTERFACE = 0x0a48_5354;
-export const VERSION = 1;
+export const VERSION = 2;
 
 /** Three arguments, each as its lower and its upper half. */
 export type Arguments = readonly [number, number, number, number, number, number];
@@ -71,6 +72,17 @@ export const hypercalls: readonly Hypercall[] = [
     },
   },
   { name: "device_write", run: ({ vm }, [at, high, value]) => (isRegister(at, high) && vm.mmioWrite(at, 4, value, 0) ? success : invalidParameter) },
+  {
+    name: "grants",
+    run: (technique, [at, high]) => (isMemory(technique, at, high, FRAME_SIZE) ? technique.grants.attach(at / FRAME_SIZE) : invalidAddress),
+  },
+  { name: "revoke", run: ({ grants }, [reference, high]) => (high === 0 ? grants.revoke(reference) : invalidParameter) },
+  {
+    name: "connect",
+    run: ({ entropy }, [device, high, reference, upper]) => (device === ENTROPY && (high | upper) === 0 ? entropy.connect(reference) : invalidParameter),
+  },
+  { name: "disconnect", run: ({ entropy }, [device, high]) => (device === ENTROPY && high === 0 ? entropy.disconnect() : invalidParameter) },
+  { name: "kick", run: ({ entropy }, [device, high]) => (device === ENTROPY && high === 0 ? entropy.kick() : invalidParameter) },
 ];
 
 function multicall(technique: Paravirtual, [list, high, count, countHigh]: Arguments): number {

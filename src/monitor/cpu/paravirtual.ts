@@ -11,7 +11,9 @@ import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { UserModeConfinement, type Confinement } from "../confinement.ts";
 import type { ExitKind } from "../exits.ts";
+import { ENTROPY, SplitEntropy, type SavedSplit } from "../io/split.ts";
 import { DirectTables, type SavedDirect } from "../memory/direct.ts";
+import { Grants, type SavedGrants } from "../memory/grants.ts";
 import type { VirtualMachine } from "../vm.ts";
 import { AWAY, hypercalls, INTERFACE, VERSION, WAITS, type Arguments } from "./hypercalls.ts";
 import { SharedPage, word } from "./shared-page.ts";
@@ -29,6 +31,9 @@ const OWN_STATUS = (1 << status.sie) | (1 << status.spie) | (1 << status.spp);
 /** The hart keeps translations of a kernel's view with SUM apart for each address space; without, it takes them for global. */
 const SUM = 1 << status.sum;
 const LAST_ASID = 0xffff;
+const SOFTWARE = 1 << interrupt.virtualSupervisorSoftware;
+/** Of events: firmware was asked to interrupt this hart. Others are a device's, by its number. */
+const INTERPROCESSOR = 1;
 
 /** Frames of the roots that are in use: the kernel's and the programs', 0 for none. */
 type Base = readonly [kernel: number, programs: number];
@@ -38,12 +43,16 @@ export interface SavedParavirtual {
   readonly base: Base | undefined;
   /** The shared page, if one is attached. */
   readonly page: number | undefined;
+  readonly grants: SavedGrants;
+  readonly entropy: SavedSplit;
 }
 
 export class Paravirtual implements CpuTechnique {
   readonly confinement: Confinement;
   readonly vm: VirtualMachine;
   readonly direct: DirectTables;
+  readonly grants: Grants;
+  readonly entropy: SplitEntropy;
   readonly #firstView: bigint;
   #shared: SharedPage | undefined;
   #base: Base | undefined;
@@ -63,6 +72,10 @@ export class Paravirtual implements CpuTechnique {
       flush: () => vm.core.flushGuest({}),
       tableEnded: (number) => void this.#asids.delete(number),
     }, saved?.direct);
+    const { memory } = vm;
+    this.grants = new Grants({ memory, direct: this.direct, isReserved: (page) => page === this.#shared?.page }, saved?.grants);
+    const source = { fill: (bytes: Uint8Array): void => vm.computer.inputs.fill(bytes) };
+    this.entropy = new SplitEntropy({ memory, grants: this.grants, source, event: () => this.#event(1 << ENTROPY) }, saved?.entropy);
     this.#base = saved?.base;
     this.#shared = saved?.page === undefined ? undefined : new SharedPage(vm.memory, saved.page);
     const inner = new UserModeConfinement(this.#firstView, "none", () => this.#firstView);
@@ -88,7 +101,8 @@ export class Paravirtual implements CpuTechnique {
   }
 
   save(): SavedParavirtual {
-    return { direct: this.direct.save(), base: this.#base, page: this.#shared?.page };
+    const [direct, grants, entropy] = [this.direct.save(), this.grants.save(), this.entropy.save()];
+    return { direct, base: this.#base, page: this.#shared?.page, grants, entropy };
   }
 
   release(): void {
@@ -261,6 +275,8 @@ export class Paravirtual implements CpuTechnique {
     state.setNumber("mie", (shared.low(word.enabled) << 1) & virtualInterrupts);
     const isNew = shared.low(word.timer) !== state.number("vstimecmp") || shared.high(word.timer) !== state.high("vstimecmp");
     if (isNew) this.vm.core.setSupervisorTimer(shared.get(word.timer));
+    const others = state.number("mip") & ~SOFTWARE;
+    state.setNumber("mip", shared.low(word.events) === 0 ? others : others | SOFTWARE);
   }
 
   #writeStatus(): void {
@@ -268,7 +284,16 @@ export class Paravirtual implements CpuTechnique {
   }
 
   #writePending(): void {
-    this.#shared?.set(word.pending, this.#pending() >>> 1);
+    const shared = this.#shared;
+    if (shared === undefined) return;
+    if (this.state.number("mip") & SOFTWARE && shared.low(word.events) === 0) this.#event(INTERPROCESSOR);
+    shared.set(word.pending, this.#pending() >>> 1);
+  }
+
+  /** The software interrupt is pending from now on, until the kernel has taken all events. */
+  #event(bit: number): void {
+    this.#shared?.set(word.events, this.#shared.low(word.events) | bit);
+    this.vm.core.raiseSupervisorSoftware();
   }
 
   #pending(): number {
@@ -298,6 +323,8 @@ export class Paravirtual implements CpuTechnique {
   #reset(): void {
     this.#shared = undefined;
     this.#base = undefined;
+    this.entropy.reset();
+    this.grants.reset();
     this.direct.reset();
   }
 }

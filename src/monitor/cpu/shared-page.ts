@@ -2,7 +2,7 @@
 import type { GuestMemory } from "../memory/guest-memory.ts";
 
 export const word = {
-  status: 0, cause: 1, value: 2, pending: 3, enabled: 4, timer: 5, vector: 6, stack: 7, registers: 8, kernelRegisters: 9,
+  status: 0, cause: 1, value: 2, pending: 3, enabled: 4, timer: 5, vector: 6, stack: 7, registers: 8, kernelRegisters: 9, events: 10,
 } as const;
 type Word = (typeof word)[keyof typeof word];
 

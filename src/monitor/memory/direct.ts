@@ -125,9 +125,19 @@ export class DirectTables {
     return this.#memory.machine.pageNumber(frame);
   }
 
-  /** The monitor writes to the page from now on: it never becomes a table. */
+  /** The monitor writes to the page from now on: it becomes no table. */
   claim(page: number): Refusal {
     return this.#hold(page, WRITABLE);
+  }
+
+  unclaim(page: number): void {
+    this.#letGo(page);
+  }
+
+  /** The guest's page that the frame of this number is behind, if it is the guest's. */
+  pageOf(number: number): number | undefined {
+    const page = this.#pageOf(number);
+    return page === NOT_OURS ? undefined : page;
   }
 
   pin(number: number, level: number): Refusal {

@@ -63,7 +63,9 @@ suite("the small kernel", () => {
     const outputs = await Promise.all([["--bare"], ["--cpu", "trap-and-emulate"], ["--cpu", "binary-translation"]].map(async (where) =>
       (await hostelry(["run", "--tlb", "software", ...where, "--clock", "instructions", "--seed", "1", "--memory", "8M", "--kernel", kernel, "--append", commands])).stdout));
     assert.match(outputs[0]!, /measure syscall 100 /);
-    assert.deepEqual([outputs[1], outputs[2]], [outputs[0], outputs[0]]);
+    // Of the ticks, only the rounding may differ: a VM's device tree is longer by its balloon, so that its kernel boots some instructions later.
+    const [onBare, ...inVms] = outputs.map((output) => output.replaceAll(/^(measure .*) \d+\r?$/gm, "$1"));
+    assert.deepEqual(inVms, [onBare, onBare]);
   });
 
   test("runs its programs above OpenSBI", { skip: skipWithoutFile(OPENSBI, "opensbi") }, async () => {

@@ -434,7 +434,9 @@ class Hostile {
     });
     this.#write(ring, (view) => {
       view.setUint32(0, or(view.getUint32(0, true) + this.below(129)), true);
-      for (let at = 64; at + 16 <= PAGE; at += 16) [or(1), or(this.below(64)), or(this.below(2048)), or(this.below(2048))].forEach((word, i) => view.setUint32(at + 4 * i, word, true));
+      for (let at = 64; at + 16 <= PAGE; at += 16) {
+        [1, this.below(64), this.below(2048), this.below(2048)].forEach((word, i) => view.setUint32(at + 4 * i, or(word), true));
+      }
     });
     const entropy = 4n;
     return [

@@ -93,7 +93,8 @@ export class SplitEntropy {
 
   /** The response: bytes that were filled, or an error. */
   #fill(view: DataView, slot: number): number {
-    const [reference, offset, length] = [request.reference, request.offset, request.length].map((at) => view.getUint32(slot + at, true)) as [number, number, number];
+    const field = (at: number): number => view.getUint32(slot + at, true);
+    const [reference, offset, length] = [field(request.reference), field(request.offset), field(request.length)];
     if (offset >= FRAME_SIZE || offset + length > FRAME_SIZE) return invalidParameter;
     const { grants, memory, source } = this.#options;
     const page = grants.take(reference);

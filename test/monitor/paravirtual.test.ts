@@ -307,6 +307,29 @@ suite("a paravirtual guest", () => {
     assert.deepEqual([...bytes], Array.from({ length: 32 }, (_, at) => (at >= 8 && at < 24 ? 0x5a : 0)));
   });
 
+  test("is interrupted by itself until it has taken the event", () => {
+    const pending = (register: string): string => `
+      ${call("flush", 0)}
+      li t0, ${SHARED}
+      ld ${register}, 0x18(t0)`;
+    const { vm } = run(`
+      ${prologue}
+      li t0, ${SHARED}
+      li t1, -1
+      sd t1, 0x28(t0)
+      li a7, 0x735049
+      li a6, 0
+      li a0, 1
+      li a1, 0
+      ecall
+      ${pending("s1")}
+      ld s2, 0x50(t0)
+      sd zero, 0x50(t0)
+      ${pending("s3")}
+      ${off}`, 2);
+    assert.deepEqual([vm.x(9), vm.x(18), vm.x(19)], [2n, 1n, 0n]);
+  });
+
   test("has one hart", () => {
     assert.throws(() => new TestMonitor().create("nop", { cpu: "paravirtual", cpus: 2 }), { code: "one-hart" });
   });

@@ -95,15 +95,19 @@ export class ShadowedHardwareConfinement implements Confinement {
     state.set("hedeleg", OWN_EXCEPTIONS & ~PAGE_FAULTS);
     state.set("hstatus", VTVM);
     state.set("parkedSatp", state.get("satp"));
-    const nowhere = this.#nowhere();
-    for (const view of [0, 1, 2]) state.set("views", nowhere, view);
-    state.set("satp", nowhere);
+    leadTo(state, this.#nowhere());
   }
 
   leave(state: HartState): void {
     state.set("satp", state.get("parkedSatp"));
     state.set("parkedSatp", 0n);
   }
+}
+
+/** Whatever the hart accesses, it walks these tables. */
+function leadTo(state: HartState, satp: bigint): void {
+  for (const view of [0, 1, 2]) state.set("views", satp, view);
+  state.set("satp", satp);
 }
 
 /** The registers that stand elsewhere in a deprivileged guest, and where. */
@@ -146,9 +150,7 @@ export class UserModeConfinement implements Confinement {
     state.setNumber("privilege", isKernel && rewrites !== rewriting.none ? privilege.rewrittenKernel : privilege.user);
     state.set("scounteren", isKernel ? COUNTERS : state.get("virtualScounteren"));
     state.set("senvcfg", isKernel ? ENVIRONMENT & 0xffffffffn : state.get("virtualSenvcfg"));
-    const nowhere = this.#nowhere();
-    for (const view of [0, 1, 2]) state.set("views", nowhere, view);
-    state.set("satp", nowhere);
+    leadTo(state, this.#nowhere());
   }
 
   leave(state: HartState): void {
@@ -172,4 +174,3 @@ function ownFloat(state: HartState): bigint {
   const used = (state.get("mstatus") & FLOAT) === FLOAT;
   return used ? FLOAT : BigInt(state.number("guestFloat")) << BigInt(status.fs);
 }
-

@@ -181,6 +181,12 @@ export class VirtualMachine implements Guest {
     }
   }
 
+  /** Its kernel calls the SBI. */
+  hypercall(): void {
+    this.record("hypercall", this.core.state.low("x", 17));
+    this.computer.firmwareCall();
+  }
+
   get technique(): Technique {
     return this.#technique;
   }

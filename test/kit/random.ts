@@ -1,8 +1,11 @@
+import { Choices } from "#base/choices.ts";
+
 /** A small generator with a seed (Marsaglia's xorshift32): the same seed gives the same cases. */
-export class Random {
+export class Random extends Choices {
   #state: number;
 
   constructor(seed: number) {
+    super();
     this.#state = (seed * 0x9e3779b1) | 1;
   }
 
@@ -13,23 +16,6 @@ export class Random {
     x ^= x << 5;
     this.#state = x;
     return x >>> 0;
-  }
-
-  u64(): bigint {
-    return (BigInt(this.u32()) << 32n) | BigInt(this.u32());
-  }
-
-  below(limit: number): number {
-    return Math.floor((this.u32() / 2 ** 32) * limit);
-  }
-
-  /** True once in `n` times. */
-  oneIn(n: number): boolean {
-    return this.below(n) === 0;
-  }
-
-  pick<T>(list: readonly T[]): T {
-    return list[this.below(list.length)]!;
   }
 
   /** 64 bits that find faults: ends of ranges, powers of two and their neighbours, few bits, shifted runs, anything. */

@@ -93,10 +93,8 @@ export class Deprivileged implements CpuTechnique {
     }
   }
 
-  /** The SBI. */
   #hypercall(): number {
-    this.#vm.record("hypercall", this.#state.low("x", 17));
-    this.#vm.computer.firmwareCall();
+    this.#vm.hypercall();
     return GO_ON;
   }
 

@@ -42,8 +42,7 @@ export class HardwareOnShadow implements CpuTechnique {
     const why = state.number("exitCause");
     switch (why) {
       case cause.ecallFromVirtualSupervisor:
-        this.#vm.record("hypercall", state.low("x", 17));
-        this.#vm.computer.firmwareCall();
+        this.#vm.hypercall();
         return GO_ON;
       case cause.instructionPage:
       case cause.loadPage:

@@ -39,7 +39,8 @@ export class HardwareTechnique implements CpuTechnique {
   #handle(): boolean {
     switch (this.#state.number("exitCause")) {
       case cause.ecallFromVirtualSupervisor:
-        return this.#hypercall();
+        this.#vm.hypercall();
+        return true;
       case cause.instructionGuestPage:
       case cause.loadGuestPage:
       case cause.storeGuestPage:
@@ -47,14 +48,6 @@ export class HardwareTechnique implements CpuTechnique {
       default:
         return this.#refuse();
     }
-  }
-
-  /** The SBI. */
-  #hypercall(): boolean {
-    const { computer } = this.#vm;
-    this.#vm.record("hypercall", this.#state.low("x", 17));
-    computer.firmwareCall();
-    return true;
   }
 
   #guestPageFault(): boolean {

@@ -1,5 +1,7 @@
 /** Privileged instructions, as a monitor does them for a guest's kernel that may not: what each is to be, by its name. */
+import type { HartState } from "#machine/hart.ts";
 import { decode } from "#riscv/table.ts";
+import type { CsrAccess } from "../virtual-core.ts";
 
 /** What a kernel in S-mode would have executed. */
 export type Privileged =
@@ -12,6 +14,13 @@ export type Privileged =
 const operations: Readonly<Record<string, number>> = { csrrw: 1, csrrs: 2, csrrc: 3, csrrwi: 1, csrrsi: 2, csrrci: 3 };
 const IMMEDIATE = 32;
 const FLOAT_CSRS: ReadonlySet<number> = new Set([1, 2, 3]);
+
+/** What an access to a CSR that holds `old` writes; undefined if it doesn't write. */
+export function writtenBy({ operation, operand, writes }: CsrAccess, state: HartState, old: bigint): bigint | undefined {
+  if (!writes) return undefined;
+  const value = operand & IMMEDIATE ? BigInt(operand & 31) : state.get("x", operand);
+  return operation === operations["csrrw"] ? value : operation === operations["csrrs"] ? old | value : old & ~value;
+}
 
 const cache = new Map<number, Privileged | undefined>();
 

@@ -8,7 +8,7 @@ import type { Access } from "../memory/guest-walk.ts";
 import { Shadow } from "../memory/shadow.ts";
 import type { CsrAccess } from "../virtual-core.ts";
 import type { VirtualMachine } from "../vm.ts";
-import type { Privileged } from "./privileged.ts";
+import { writtenBy, type Privileged } from "./privileged.ts";
 import { step } from "./step.ts";
 import { storeInteger, storeToTable } from "./table-write.ts";
 import type { ShadowPolicy } from "./technique.ts";
@@ -64,18 +64,15 @@ export class ShadowPaging {
   }
 
   /** The guest's access to satp. A mode that there isn't leaves it as it was. */
-  accessSatp({ operation, operand, writes, rd }: CsrAccess): boolean {
+  accessSatp(access: CsrAccess): boolean {
     const { state } = this.#vm.core;
     const old = state.get("parkedSatp");
-    if (writes) {
-      const value = operand & 32 ? BigInt(operand & 31) : state.get("x", operand);
-      const satp = operation === 1 ? value : operation === 2 ? old | value : old & ~value;
-      if (SATP_MODES.has(Number(satp >> 60n))) {
-        state.set("parkedSatp", satp);
-        this.shadow.switched(state);
-      }
+    const satp = writtenBy(access, state, old);
+    if (satp !== undefined && SATP_MODES.has(Number(satp >> 60n))) {
+      state.set("parkedSatp", satp);
+      this.shadow.switched(state);
     }
-    if (rd !== 0) state.set("x", old, rd);
+    if (access.rd !== 0) state.set("x", old, access.rd);
     return true;
   }
 

@@ -17,6 +17,7 @@ import { allows, pte, span, viewOf, views, type Access, type View } from "../mem
 import type { ShadowStatistics } from "../memory/shadow.ts";
 import type { CsrAccess } from "../virtual-core.ts";
 import type { VirtualMachine } from "../vm.ts";
+import { writtenBy } from "./privileged.ts";
 
 export const STLBOP = 0x5c6;
 const operations = { read: 0, write: 1, writeNext: 2, probe: 3 } as const;
@@ -81,18 +82,15 @@ export class SoftwareTlbPaging {
   }
 
   /** The guest's access to satp. A mode that there isn't leaves it as it was. */
-  accessSatp({ operation, operand, writes, rd }: CsrAccess): boolean {
+  accessSatp(access: CsrAccess): boolean {
     const state = this.#state;
     const old = state.get("parkedSatp");
-    if (writes) {
-      const value = operand & 32 ? BigInt(operand & 31) : state.get("x", operand);
-      const satp = operation === 1 ? value : operation === 2 ? old | value : old & ~value;
-      if (modeOf(satp) === 0 || modeOf(satp) === 14) {
-        state.set("parkedSatp", satp & SATP_SPACE_HIGH);
-        this.#enter();
-      }
+    const satp = writtenBy(access, state, old);
+    if (satp !== undefined && (modeOf(satp) === 0 || modeOf(satp) === 14)) {
+      state.set("parkedSatp", satp & SATP_SPACE_HIGH);
+      this.#enter();
     }
-    if (rd !== 0) state.set("x", old, rd);
+    if (access.rd !== 0) state.set("x", old, access.rd);
     return true;
   }
 

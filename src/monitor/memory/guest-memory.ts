@@ -46,7 +46,6 @@ export class GuestMemory implements DmaMemory {
     for (const [, frame] of this.pmap.entries()) this.machine.writable(frame);
   }
 
-
   /** The frame behind a page, which gets one if it has none. Throws HostelryError `no-frames`. */
   touch(page: number): number {
     const present = this.pmap.frame(page);

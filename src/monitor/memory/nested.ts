@@ -9,9 +9,8 @@
  */
 import { assert } from "#base/assert.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
+import { pte } from "./guest-walk.ts";
 import type { MachineMemory } from "./machine-memory.ts";
-
-const pte = { valid: 1, read: 2, write: 4, execute: 8, user: 16, accessed: 64, dirty: 128 } as const;
 
 /** A and D are set from the start: nobody looks at them here. G-stage leaves must have U. */
 const LEAF = pte.valid | pte.read | pte.execute | pte.user | pte.accessed | pte.dirty;

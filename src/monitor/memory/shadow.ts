@@ -281,6 +281,7 @@ export class Shadow {
 }
 
 const MXR = 1 << 19;
+
 /** Of a virtual page number of an address space with so many levels. */
 function virtualAddress(vpn: number, levels: number): bigint {
   return BigInt.asUintN(64, BigInt.asIntN(9 * levels, BigInt(vpn)) << 12n);

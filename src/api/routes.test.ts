@@ -5,7 +5,7 @@ import { actionKinds, fromRequest, toRequest } from "./routes.ts";
 
 const samples: { readonly [Kind in ActionKind]: Action } = {
   machine: { kind: "machine" },
-  create: { kind: "create", name: "web", kernel: "/k", append: "a b", memory: 1 << 20, cpus: 2, drives: [{ path: "/d", readOnly: true }], shares: 3, cap: 0.5, cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", rewrite: "all", onIllegal: "stop", start: true },
+  create: { kind: "create", name: "web", kernel: "/k", append: "a b", memory: 1 << 20, memoryMin: 0, memoryShares: 5, cpus: 2, drives: [{ path: "/d", readOnly: true }], shares: 3, cap: 0.5, cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", rewrite: "all", onIllegal: "stop", start: true },
   list: { kind: "list" },
   show: { kind: "show", name: "a.b-c_1" },
   start: { kind: "start", name: "web" },
@@ -54,6 +54,7 @@ suite("actions as requests", () => {
         refusal("POST", "/v1/vms", { ...vm, name: "../a" }),
         refusal("POST", "/v1/vms", { ...vm, memory: "512M" }),
         refusal("POST", "/v1/vms", { ...vm, memory: 2 ** 20 + 1 }),
+        refusal("POST", "/v1/vms", { ...vm, memoryMin: 1 }),
         refusal("POST", "/v1/vms", { ...vm, kernel: "/k" }),
         refusal("POST", "/v1/vms", { name: "a", kernel: "k" }),
         refusal("POST", "/v1/vms", { ...vm, drives: [{ path: 3 }] }),
@@ -78,6 +79,7 @@ suite("actions as requests", () => {
         "bad-request: the field name is no name: use letters, digits, '.', '_' and '-', beginning with a letter or digit",
         'bad-request: the field memory is "512M", not number',
         "bad-request: the field memory is no multiple of 4096, a page",
+        "bad-request: the field memoryMin is no multiple of 4096, a page",
         "bad-request: give an image or a kernel, one of them",
         "bad-request: the field kernel is no absolute path",
         "bad-request: the field drives.0.path is 3, not string",

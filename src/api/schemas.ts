@@ -7,6 +7,7 @@ import * as v from "valibot";
 const PAGE = 4096;
 const SMALLEST_MEMORY = 1 << 20;
 const MOST_SHARES = 1_000_000;
+const MOST_MEMORY_SHARES = 1_000_000_000;
 const MOST_CPUS = 8;
 const MOST_DRIVES = 8;
 /** More than any kernel takes. */
@@ -36,8 +37,12 @@ const technique = {
   rewrite: v.pipe(v.picklist(techniqueChoices.rewrite), v.description("Of binary translation, which of its kernel's privileged instructions are replaced: all, unless given, or those that would not trap on a silent machine")),
   onIllegal: v.pipe(v.picklist(techniqueChoices.onIllegal), v.description("What an instruction of its kernel that no privilege allows becomes: the guest's own fault, unless given, or the VM's end")),
 };
+const memoryMin = v.pipe(v.number(), whole, v.minValue(0), v.multipleOf(PAGE, `is no multiple of ${PAGE}, a page`),
+  v.description("Bytes of its memory that are never taken from it; all unless given, or none if the server overcommits"));
+const memoryShares = v.pipe(v.number(), whole, v.minValue(1), v.maxValue(MOST_MEMORY_SHARES),
+  v.description(`Memory that is not enough for all is given in proportion to this, as far as it is used; ${definitionDefaults.memorySharesPerMiB} for each MiB unless given`));
 /** What can be changed while it runs. */
-const settings = { shares, cap, ...technique };
+const settings = { shares, cap, memoryMin, memoryShares, ...technique };
 const changes = v.partial(v.strictObject(settings)).entries;
 const memory = v.pipe(v.number(), whole, v.minValue(SMALLEST_MEMORY), v.multipleOf(PAGE, `is no multiple of ${PAGE}, a page`), v.description("Bytes"));
 const cpus = v.pipe(v.number(), whole, v.minValue(1), v.maxValue(MOST_CPUS), v.description("CPUs that its guest sees; they take turns on one hart"));
@@ -175,8 +180,8 @@ const machine: v.GenericSchema<unknown, Results["machine"]> = v.object({
   version: v.string(),
   harts: v.number(),
   memory: v.pipe(
-    v.object({ total: v.number(), promised: v.number(), free: v.number() }),
-    v.description("Bytes: all, promised to VMs that run or are paused, and frames that nobody has"),
+    v.object({ total: v.number(), promised: v.number(), guaranteed: v.number(), free: v.number() }),
+    v.description("Bytes: all, promised to VMs that run or are paused, what of that is never taken from them, and frames that nobody has"),
   ),
 });
 

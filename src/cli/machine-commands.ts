@@ -4,7 +4,7 @@ import { Option, type Command } from "commander";
 import { availableParallelism } from "node:os";
 import type { Messages } from "./messages.ts";
 import type { ClientOptions, CreateOptions, SetOptions } from "./operate.ts";
-import { parseCap, parseCount, parseCpus, parseMemory } from "./options.ts";
+import { parseCap, parseCount, parseCpus, parseMemory, parseMemoryMin } from "./options.ts";
 import { driveOption, environmentOption, machineOption, sizeArgument, techniqueOptions, tlbOption, withParser } from "./parsers.ts";
 import type { ServeOptions } from "./serve.ts";
 
@@ -20,6 +20,10 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
   const shares = () => withParser(new Option("--shares <number>", "time on its hart is given in proportion to this (100 unless given)"), parseCount("--shares"));
   const cap = () => withParser(new Option("--cap <part>", "at most this part of a hart's time: 50%, or 0.5"), parseCap);
 
+  const memoryMin = () => withParser(new Option("--memory-min <size>", "of its memory, what is never taken from it (all of it unless given, or none if the server overcommits)"), parseMemoryMin);
+  const memoryShares = () =>
+    withParser(new Option("--memory-shares <number>", "memory that is not enough for all is given in proportion to this, as far as it is used (10 for each MiB unless given)"), parseCount("--memory-shares"));
+
   program.command("serve")
     .summary("hold a machine for many VMs")
     .description("Hold a machine for many VMs, until a signal: SIGINT or SIGTERM switch them off. The other commands are its clients.")
@@ -28,7 +32,7 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .addOption(machineOption())
     .addOption(tlbOption())
     .addOption(withParser(new Option("--memory <size>", "the machine's memory, for all VMs, with K, M or G"), parseMemory).default(2 * 2 ** 30, "2G"))
-    .option("--overcommit", "let VMs be promised more memory, together, than there is: one that finds none left ends")
+    .option("--overcommit", "let VMs be promised more memory, together, than there is: what is guaranteed to them (--memory-min) is none unless given; one that finds none left ends")
     .action(async (options: ServeOptions) => {
       const { serve } = await import("./serve.ts");
       finish(await serve(options, messages));
@@ -37,7 +41,9 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
   withTechnique(withJson(client("create", "Create a VM, of an image or a kernel")))
     .argument("<name>", "its name")
     .argument("[image]", "an image of `hostelry image ls`; the default one is built if it isn't there")
-    .addOption(withParser(new Option("--memory <size>", "how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
+    .addOption(withParser(new Option("--memory <size>", "at most how much, with K, M or G"), parseMemory).default(512 * 2 ** 20, "512M"))
+    .addOption(memoryMin())
+    .addOption(memoryShares())
     .addOption(withParser(new Option("--cpus <count>", "virtual CPUs, 1 to 8; they take turns on one hart"), parseCpus).default(1))
     .option("--kernel <file>", "a kernel: a Linux Image, plain or compressed, or an ELF file")
     .option("--initrd <file>", "an initial RAM disk")
@@ -91,6 +97,8 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .argument("<name>", "a VM of `hostelry ps`")
     .addOption(shares())
     .addOption(cap())
+    .addOption(memoryMin())
+    .addOption(memoryShares())
     .action(async (name: string, options: SetOptions) => (await operate()).set(name, options, messages));
 
   withJson(client("stats", "Instructions, time and exits: of one VM with its exits by cause, or of all"))

@@ -5,7 +5,7 @@ import { describeSilenced } from "#api/describe-silenced.ts";
 import { HostelryError } from "#base/errors.ts";
 import { socketPath } from "#host/node/socket-path.ts";
 import { UnixTransport } from "#host/node/unix-transport.ts";
-import { exitKinds, type MachineDescription, type Surroundings, type Technique, type TracedExit, type VmDescription, type VmStats } from "#monitor/action.ts";
+import { exitKinds, type Changes, type MachineDescription, type Surroundings, type Technique, type TracedExit, type VmDescription, type VmStats } from "#monitor/action.ts";
 import type { TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,6 +25,8 @@ export interface ClientOptions {
 export interface SetOptions extends ClientOptions, TechniqueOptions {
   readonly shares?: number;
   readonly cap?: number;
+  readonly memoryMin?: number;
+  readonly memoryShares?: number;
 }
 
 export interface CreateOptions extends SetOptions {
@@ -44,7 +46,7 @@ const FOLLOW_INTERVAL = 200;
 const connect = ({ socket }: ClientOptions): Client => new Client(new UnixTransport(socketPath(socket)));
 
 export async function create(name: string, image: string | undefined, options: CreateOptions, messages: Messages): Promise<void> {
-  const { memory, cpus, kernel, initrd, append, drive, shares, cap, start, mirror } = options;
+  const { memory, cpus, kernel, initrd, append, drive, start, mirror } = options;
   if (kernel !== undefined && image !== undefined) throw new HostelryError("two-kernels", `both an image (${image}) and --kernel are given: leave out one of them`);
   const client = connect(options);
   // Before an image is built for it.
@@ -54,7 +56,7 @@ export async function create(name: string, image: string | undefined, options: C
   const drives = drive.map(({ path, readOnly }) => ({ path: resolve(path), readOnly }));
   // Whoever joins its console first sits here, as a rule.
   const words = [append ?? "", ...(kernel === undefined && process.stdout.isTTY ? terminalWords() : [])].join(" ").trim();
-  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append: words, memory, cpus, drives, shares, cap, ...techniqueAmong(options), start });
+  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append: words, memory, cpus, drives, ...settingsAmong(options), start });
   tell(vm, `${name} is ${start === true ? "created, and runs" : `created: "hostelry start ${name}" boots it`}`, options, messages);
 }
 
@@ -71,11 +73,17 @@ export async function remove(names: readonly string[], options: ClientOptions & 
 }
 
 export async function set(name: string, options: SetOptions, messages: Messages): Promise<void> {
-  const { shares, cap } = options;
-  const changes = { shares, cap, ...techniqueAmong(options) };
+  const changes = settingsAmong(options);
   if (Object.values(changes).every((value) => value === undefined)) throw new HostelryError("nothing-to-set", 'nothing is to be set: see "hostelry set --help"');
   const vm = await connect(options).do({ kind: "set", name, ...changes });
-  tell(vm, `${name} has ${vm.shares} shares, and ${vm.cap === 1 ? "no cap" : `${formatPercent(vm.cap)} of a hart at most`}; ${describeTechnique(vm)}`, options, messages);
+  tell(vm, `${name} has ${describeSettings(vm)}`, options, messages);
+}
+
+const settingsAmong = ({ shares, cap, memoryMin, memoryShares, ...rest }: SetOptions): Changes => ({ shares, cap, memoryMin, memoryShares, ...techniqueAmong(rest) });
+
+function describeSettings({ shares, cap, memory, memoryMin, memoryShares, ...technique }: VmDescription): string {
+  const time = `${shares} shares, and ${cap === 1 ? "no cap" : `${formatPercent(cap)} of a hart at most`}`;
+  return `${time}; of ${formatBytes(memory)}, ${formatBytes(memoryMin)} guaranteed and ${memoryShares} shares; ${describeTechnique(technique)}`;
 }
 
 export async function balloon(name: string, size: number, options: ClientOptions, messages: Messages): Promise<void> {
@@ -114,8 +122,8 @@ async function statsOfAll(client: Client, { json }: ClientOptions): Promise<void
   if (vms.length > 0) printTable([STATS_HEADS, ...vms.map(({ name, ...rest }) => statsRow(name, rest))]);
 }
 
-function describeMachine({ harts, memory: { total, promised, free } }: MachineDescription): string {
-  return `The machine: ${harts === 1 ? "1 hart" : `${harts} harts`}, ${formatBytes(total)} of memory; ${formatBytes(promised)} promised, ${formatBytes(free)} free`;
+function describeMachine({ harts, memory: { total, promised, guaranteed, free } }: MachineDescription): string {
+  return `The machine: ${harts === 1 ? "1 hart" : `${harts} harts`}, ${formatBytes(total)} of memory; ${formatBytes(promised)} promised, ${formatBytes(guaranteed)} guaranteed, ${formatBytes(free)} free`;
 }
 
 function describeBalloon({ memory: { ballooned, target }, guest }: VmStats): string {

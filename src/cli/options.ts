@@ -18,6 +18,11 @@ export function parseMemory(text: string, what = "--memory"): number {
   return bytes;
 }
 
+/** A guarantee, which may be of nothing. */
+export function parseMemoryMin(text: string): number {
+  return /^0[KMG]?$/i.test(text) ? 0 : parseMemory(text, "--memory-min");
+}
+
 export interface Drive {
   readonly path: string;
   readonly readOnly: boolean;

@@ -85,6 +85,10 @@ export interface Settings extends Technique {
   readonly shares: number;
   /** At most this part of its hart's time: above 0; 1 for no cap. */
   readonly cap: number;
+  /** Of its memory, in bytes, so much is never taken from it; a multiple of 4096. */
+  readonly memoryMin: number;
+  /** What is not enough for all is given in proportion to this, as far as it is used: see memory/policy.ts. */
+  readonly memoryShares: number;
 }
 
 export type Changes = { readonly [Name in keyof Settings]?: Settings[Name] | undefined };
@@ -109,8 +113,8 @@ export interface DriveDefinition {
   readonly readOnly?: boolean | undefined;
 }
 
-/** What holds where a definition says nothing. */
-export const definitionDefaults = { memory: 512 * 2 ** 20, cpus: 1, shares: 100, cap: 1 } as const;
+/** What holds where a definition says nothing. All of its memory is guaranteed to a VM then, unless the server overcommits: in that case, nothing. */
+export const definitionDefaults = { memory: 512 * 2 ** 20, cpus: 1, shares: 100, cap: 1, memorySharesPerMiB: 10 } as const;
 
 export const vmStates = ["created", "running", "paused", "ended"] as const;
 export type VmState = (typeof vmStates)[number];
@@ -134,8 +138,8 @@ export interface VmDescription extends Named, Settings {
 export interface MachineDescription {
   readonly version: string;
   readonly harts: number;
-  /** Promised: to VMs that run or are paused, with the tables that map it. Free: frames that nobody has. */
-  readonly memory: { readonly total: number; readonly promised: number; readonly free: number };
+  /** Promised: to VMs that run or are paused, with the tables that map it; guaranteed: what of that is never taken from them. Free: frames that nobody has. */
+  readonly memory: { readonly total: number; readonly promised: number; readonly guaranteed: number; readonly free: number };
 }
 
 export interface VmStats {

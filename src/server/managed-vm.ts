@@ -21,10 +21,17 @@ export interface ManagedVmOptions {
   readonly log: ConsoleLog;
   /** What it boots: read anew for each start. */
   readonly files: () => Promise<BootFiles>;
-  /** Throws HostelryError if the machine can't hold it, with so many bytes, beside the others that it holds. */
-  readonly admit: (vm: ManagedVm, footprint: number) => void;
+  /** Throws HostelryError if the machine can't hold it beside the others that it holds. */
+  readonly admit: (vm: ManagedVm, needs: MemoryNeeds) => void;
   /** Hears of our own bugs. */
   readonly bug: (error: unknown) => void;
+}
+
+/** Of the machine's memory, in bytes. */
+export interface MemoryNeeds {
+  /** Of its own memory; and with the tables that map it. */
+  readonly min: number;
+  readonly guaranteed: number;
 }
 
 const PAGE = 4096;
@@ -54,20 +61,26 @@ export class ManagedVm {
   #turn: Promise<unknown> = Promise.resolve();
   #gone: Promise<void> = Promise.resolve();
 
-  /** Throws HostelryError `technique`. */
+  /** Throws HostelryError `technique`, `memory-min`. */
   constructor(definition: VmDefinition, options: ManagedVmOptions) {
     const { name, memory = definitionDefaults.memory, cpus = definitionDefaults.cpus, shares = definitionDefaults.shares, cap = definitionDefaults.cap } = definition;
+    const { memoryMin = memory, memoryShares = Math.ceil((definitionDefaults.memorySharesPerMiB * memory) / MIB) } = definition;
     this.name = name;
     this.memory = memory;
     this.#cpus = cpus;
     this.#definition = definition;
-    this.#settings = { shares, cap, ...techniqueOf(definition) };
+    this.#settings = { shares, cap, memoryMin, memoryShares, ...techniqueOf(definition) };
     this.#options = options;
+    this.#requireMin(memoryMin);
   }
 
   /** Bytes of the machine's memory that it takes at most. */
   get footprint(): number {
     return footprint(this.memory, this.#settings.mmu);
+  }
+
+  get needs(): MemoryNeeds {
+    return this.#needsWith(this.#settings);
   }
 
   get description(): VmDescription {
@@ -97,7 +110,7 @@ export class ManagedVm {
     return this.#inTurn(async () => {
       if (this.#vm !== undefined) throw this.#wrongState("is on already");
       const files = await this.#options.files();
-      this.#options.admit(this, this.footprint);
+      this.#options.admit(this, this.needs);
       await this.#boot(files);
     });
   }
@@ -129,12 +142,14 @@ export class ManagedVm {
     return this.#inTurn(async () => {
       const before = this.#settings;
       const technique = techniqueOf(changes, before);
-      const { shares = before.shares, cap = before.cap } = changes;
+      const { shares = before.shares, cap = before.cap, memoryMin = before.memoryMin, memoryShares = before.memoryShares } = changes;
+      this.#requireMin(memoryMin);
+      const needs = this.#needsWith({ memoryMin, mmu: technique.mmu });
       const vm = this.#vm;
-      if (vm !== undefined && technique.mmu !== before.mmu) this.#options.admit(this, footprint(this.memory, technique.mmu));
+      if (vm !== undefined && needs.guaranteed > this.needs.guaranteed) this.#options.admit(this, needs);
       // It may end meanwhile.
       if (vm !== undefined) await Promise.race([vm.set({ shares, cap }, technique), vm.result]);
-      this.#settings = { shares, cap, ...technique };
+      this.#settings = { shares, cap, memoryMin, memoryShares, ...technique };
     });
   }
 
@@ -197,6 +212,15 @@ export class ManagedVm {
     vm.resize(columns, rows);
   }
 
+  #needsWith({ memoryMin: min, mmu }: Pick<Settings, "memoryMin" | "mmu">): MemoryNeeds {
+    return { min, guaranteed: footprint(this.memory, mmu) - this.memory + min };
+  }
+
+  #requireMin(min: number): void {
+    if (min <= this.memory) return;
+    throw new HostelryError("memory-min", `${this.name} has ${this.memory / MIB} MiB, and ${min / MIB} MiB of it can't be guaranteed: give at most what it has`);
+  }
+
   get #resident(): VmPort {
     if (this.#vm === undefined) throw this.#wrongState(`is not on: start it with "hostelry start ${this.name}"`);
     return this.#vm;
@@ -205,10 +229,10 @@ export class ManagedVm {
   async #boot(files: BootFiles): Promise<void> {
     const { machine, log } = this.#options;
     const { name, memory, cpus, drives, kernel } = this.description;
-    const { shares, cap, ...technique } = this.#settings;
+    const { shares, cap } = this.#settings;
     const started = Promise.withResolvers<void>();
     log.line("starts");
-    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: this.#terminal, allotment: { shares, cap }, technique }, files, {
+    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: this.#terminal, allotment: { shares, cap }, technique: techniqueOf({}, this.#settings) }, files, {
       started: () => {
         this.#state = "running";
         this.#end = null;

@@ -120,13 +120,29 @@ suite("operating VMs", () => {
     assert.match(await refused({ kind: "create", name: "big", kernel: "/k", memory: 64 * MIB }), /^not-enough-memory: big is to have 64 MiB, .* more than the machine's 64 MiB/);
     for (const name of ["a", "b", "c", "d"]) await create(name);
     for (const name of ["a", "b", "c"]) await act({ kind: "start", name });
-    assert.match(await refused({ kind: "start", name: "d" }), /^not-enough-memory: d is to have 16 MiB, but only 13 MiB/);
+    assert.match(await refused({ kind: "start", name: "d" }), /^not-enough-memory: d is to be guaranteed 16 MiB, with its tables 17 MiB, but only 13 MiB .* 4 MiB too few/);
     await act({ kind: "stop", name: "a" });
     await act({ kind: "start", name: "d" });
-    assert.deepEqual((await act({ kind: "machine" })).memory, { total: 64 * MIB, promised: 51 * MIB, free: 64 * MIB });
+    assert.deepEqual((await act({ kind: "machine" })).memory, { total: 64 * MIB, promised: 51 * MIB, guaranteed: 51 * MIB, free: 64 * MIB });
 
     const generous = serving({ overcommit: true });
     for (const name of ["a", "b", "c", "d"]) await generous.create(name, { start: true });
+    await generous.create("all", { memory: 80 * MIB, start: true });
+    assert.deepEqual((await generous.act({ kind: "machine" })).memory, { total: 64 * MIB, promised: (4 * 17 + 81) * MIB, guaranteed: 5 * MIB, free: 64 * MIB });
+    assert.match(await generous.refused({ kind: "create", name: "b2", kernel: "/k", memory: 80 * MIB, memoryMin: 60 * MIB, start: true }), /^not-enough-memory: b2 is to be guaranteed 60 MiB, .* only 59 MiB .* 2 MiB too few/);
+  });
+
+  test("memory beyond what is guaranteed may be promised to several", async () => {
+    const { act, create, show, refused } = serving();
+    const half = { memory: 40 * MIB, memoryMin: 20 * MIB };
+    await create("a", { ...half, memoryShares: 7, start: true });
+    await create("b", { ...half, memoryMin: 30 * MIB, start: true });
+    const settings = ({ memoryMin, memoryShares }: VmDescription) => [memoryMin, memoryShares];
+    assert.deepEqual([settings(await show("a")), settings(await show("b"))], [[20 * MIB, 7], [30 * MIB, 400]]);
+    assert.match(await refused({ kind: "set", name: "a", memoryMin: 41 * MIB }), /^memory-min: a has 40 MiB/);
+    assert.match(await refused({ kind: "set", name: "a", memoryMin: 40 * MIB }), /^not-enough-memory: .* only 33 MiB .* 8 MiB too few/);
+    assert.deepEqual(settings(await act({ kind: "set", name: "a", memoryMin: 0, memoryShares: 9 })), [0, 9]);
+    assert.match(await refused({ kind: "create", name: "c", kernel: "/k", memory: 16 * MIB, memoryMin: 17 * MIB }), /^memory-min: /);
   });
 
   test("a disk has one writer, or readers only", async () => {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { ConsoleLog } from "./console-log.ts";
 import { refuseSharedDrives } from "./drives.ts";
 import type { MachinePort } from "./machine-port.ts";
-import { ManagedVm } from "./managed-vm.ts";
+import { ManagedVm, type MemoryNeeds } from "./managed-vm.ts";
 import { didYouMean } from "./suggest.ts";
 
 export interface OperationsOptions {
@@ -87,9 +87,9 @@ export class Operations {
   async #create({ start = false, ...definition }: ActionOf<"create">): Promise<VmDescription> {
     const { name } = definition;
     if (this.#vms.has(name)) throw new HostelryError("name-taken", `there is a VM ${name} already: choose another name, or remove that one`);
-    const { machine, logs, files, warn, bug } = this.#options;
+    const { machine, overcommit, logs, files, warn, bug } = this.#options;
     const log = new ConsoleLog(join(logs, `${name}.log`), warn);
-    const vm = new ManagedVm(definition, { machine, log, files: () => files(definition), admit: (some, footprint) => this.#admit(some, footprint), bug });
+    const vm = new ManagedVm(overcommit ? { memoryMin: 0, ...definition } : definition, { machine, log, files: () => files(definition), admit: (some, needs) => this.#admit(some, needs), bug });
     this.#requireSize(vm);
     this.#vms.set(name, vm);
     if (!start) return vm.description;
@@ -111,17 +111,19 @@ export class Operations {
 
   #requireSize(vm: ManagedVm): void {
     const total = this.#options.machine.frames.total * PAGE;
-    if (vm.footprint <= total) return;
+    if ((this.#options.overcommit ? vm.needs.guaranteed : vm.footprint) <= total) return;
     throw new HostelryError("not-enough-memory", `${vm.name} is to have ${vm.memory / MIB} MiB, which with its tables is more than the machine's ${total / MIB} MiB: give it less, or start the server with more (serve --memory)`);
   }
 
-  #admit(vm: ManagedVm, footprint: number): void {
+  #admit(vm: ManagedVm, { min, guaranteed: needed }: MemoryNeeds): void {
     if (this.#closing) throw new HostelryError("server-gone", `${vm.name} is not started: the server comes to its end`);
     const others = this.#residents.filter((other) => other !== vm);
     refuseSharedDrives(vm.description, others.map((other) => other.description));
-    const left = this.#options.machine.frames.total * PAGE - promised(others);
-    if (this.#options.overcommit || footprint <= left) return;
-    throw new HostelryError("not-enough-memory", `${vm.name} is to have ${vm.memory / MIB} MiB, but only ${Math.floor(left / MIB)} MiB of the machine's memory are not promised to others: stop one, or start the server with more (serve --memory, serve --overcommit)`);
+    const left = this.#options.machine.frames.total * PAGE - guaranteed(others);
+    if (needed <= left) return;
+    const [wanted, missing] = [`${inMiB(min)}, with its tables ${inMiB(needed)}`, inMiB(needed - left)];
+    throw new HostelryError("not-enough-memory", `${vm.name} is to be guaranteed ${wanted}, but only ${Math.floor(left / MIB)} MiB of the machine's memory are not guaranteed to others, ${missing} too few: \
+give it a smaller --memory-min, stop one, or start the server with more (serve --memory, serve --overcommit)`);
   }
 
   get #residents(): readonly ManagedVm[] {
@@ -130,10 +132,11 @@ export class Operations {
 
   #describe(): Results["machine"] {
     const { machine: { frames }, harts } = this.#options;
-    return { version: VERSION, harts, memory: { total: frames.total * PAGE, promised: promised(this.#residents), free: frames.free * PAGE } };
+    return { version: VERSION, harts, memory: { total: frames.total * PAGE, promised: promised(this.#residents), guaranteed: guaranteed(this.#residents), free: frames.free * PAGE } };
   }
 }
 
-function promised(vms: readonly ManagedVm[]): number {
-  return vms.reduce((sum, vm) => sum + vm.footprint, 0);
-}
+const promised = (vms: readonly ManagedVm[]): number => vms.reduce((sum, vm) => sum + vm.footprint, 0);
+const guaranteed = (vms: readonly ManagedVm[]): number => vms.reduce((sum, vm) => sum + vm.needs.guaranteed, 0);
+/** Rounded up. */
+const inMiB = (bytes: number): string => `${Math.ceil(bytes / MIB)} MiB`;

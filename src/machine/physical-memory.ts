@@ -28,6 +28,12 @@ export class PhysicalMemory implements DmaMemory {
   }
 
   writable(address: number, length: number): Uint8Array {
+    this.written(address, length);
+    return this.readable(address, length);
+  }
+
+  /** It is about to be written, as words: what was decoded or translated of it is gone. */
+  written(address: number, length: number): void {
     const host = this.#host(address, length);
     const { ram } = this.#map;
     // Host addresses may have bit 31 set, so no bitwise operators on them.
@@ -36,7 +42,6 @@ export class PhysicalMemory implements DmaMemory {
       next = Math.min(at - (at % 4096) + 4096, host + length);
       if (flags & frameFlags.code) this.#codeStore(at, next - at);
     }
-    return this.#bytes.subarray(host, host + length);
   }
 
   #host(address: number, length: number): number {

@@ -27,6 +27,7 @@ const stores: readonly string[] = [
   "sb a1, 128(a0)", "sb a1, 129(a0)", "sh a1, 130(a0)", "sw a1, 136(a0)", "sd a1, 144(a0)", "sd a1, 148(a0)", "sw a1, 151(a0)", "sh a1, 159(a0)",
   "fsd fa1, 160(a0)", "fsw fa1, 160(a0)", "fsd fa1, 165(a0)", "c.sd a1, 120(a0)", "c.sw a1, 124(a0)",
   "addi a2, a0, 168\namoswap.d a3, a1, (a2)", "addi a2, a0, 172\namoor.w a3, a1, (a2)", "addi a2, a0, 136\namoand.d a3, a1, (a2)",
+  "addi a2, a0, 172\namoswap.w a1, a1, (a2)", "addi a2, a0, 176\namoxor.d a2, a1, (a2)", "addi a2, a0, 176\namoor.d x0, a1, (a2)", "addi a2, a0, 140\namoand.w a3, a1, (a2)",
   "addi a2, a0, 176\namoadd.d x0, a1, (a2)", "addi a2, a0, 177\namoadd.d a3, a1, (a2)",
   "addi a2, a0, 176\nlr.d a3, (a2)\nsc.d a4, a1, (a2)", "addi a2, a0, 180\nlr.w a3, (a2)\nsc.w a4, a1, (a2)", "addi a2, a0, 184\nsc.d a4, a1, (a2)",
   "addi a2, a0, 140\ncbo.zero (a2)", "addi a2, a0, 128\ncbo.clean (a2)",

@@ -4,9 +4,9 @@
  */
 import { FRAME_SIZE } from "#machine/frames.ts";
 import { decode } from "#riscv/table.ts";
-import { deviceAccess } from "../io/device-access.ts";
 import type { VirtualMachine } from "../vm.ts";
 import type { ShadowPaging } from "./shadow-paging.ts";
+import { tableStore } from "./table-write.ts";
 
 /** Faults of one instruction that are often. */
 const OFTEN = 16;
@@ -29,7 +29,7 @@ export class CallOuts {
   /** The instruction at the pc has faulted, since it writes to a traced page. */
   faulted(): void {
     const { state } = this.#vm.core;
-    if (deviceAccess(state.number("exitInstruction"))?.kind !== "write") return;
+    if (tableStore(state.number("exitInstruction")) === undefined) return;
     const at = this.#paging.shadow.physicalAddress(state, state.number("pc"), state.high("pc"), "fetch");
     if (at === undefined) return;
     const faults = (this.#faults.get(at) ?? 0) + 1;

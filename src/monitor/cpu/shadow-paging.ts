@@ -10,7 +10,7 @@ import type { CsrAccess } from "../virtual-core.ts";
 import type { VirtualMachine } from "../vm.ts";
 import { writtenBy, type Privileged } from "./privileged.ts";
 import { step } from "./step.ts";
-import { storeInteger, storeToTable } from "./table-write.ts";
+import { storeInPlace, storeToTable } from "./table-write.ts";
 import type { ShadowPolicy } from "./technique.ts";
 
 export interface ShadowPagingOptions {
@@ -112,7 +112,7 @@ export class ShadowPaging {
     const { core } = this.#vm;
     const physical = this.shadow.physicalAddress(core.state, low, high, "store");
     if (physical === undefined || !this.shadow.tables.isTraced(Math.floor(physical / FRAME_SIZE))) return false;
-    if (!storeInteger(this.#vm, this.shadow, physical, low)) return false;
+    if (!storeInPlace(this.#vm, this.shadow, physical, low)) return false;
     this.#vm.record("call-out", physical);
     return true;
   }

@@ -94,8 +94,9 @@ export class GuestMemory implements DmaMemory {
   }
 
   setTableEntryLow(page: number, index: number, low: number): void {
-    const { buffer, byteOffset } = this.machine.writable(this.touch(page));
-    new DataView(buffer).setUint32(byteOffset + index * 8, low, true);
+    const frame = this.touch(page);
+    this.machine.written(frame);
+    this.machine.words[this.machine.wordOf(frame) + 2 * index] = low;
   }
 
   /** Gives every frame back. */

@@ -18,7 +18,7 @@ export class MachineMemory {
     this.words = physical.words;
   }
 
-  /** Where a frame begins in `words`. Only frames that never hold code may be written there. */
+  /** Where a frame begins in `words`. Frames that may hold code are written there only after `written`. */
   wordOf(frame: number): number {
     return this.#physical.firstWord + frame * (FRAME_SIZE / 4);
   }
@@ -56,6 +56,11 @@ export class MachineMemory {
   /** The same, to be written: what was decoded or translated of it is gone. */
   writable(frame: number, count = 1): Uint8Array {
     return this.#physical.writable(this.#base + frame * FRAME_SIZE, count * FRAME_SIZE);
+  }
+
+  /** Before a frame that may hold code is written in `words`. */
+  written(frame: number): void {
+    this.#physical.written(this.#base + frame * FRAME_SIZE, FRAME_SIZE);
   }
 }
 

@@ -155,10 +155,8 @@ export class Shadow {
     for (const [page, before] of this.#allowed) {
       this.tables.protect(page);
       const after = this.#words(page);
-      for (let word = 0; word < after.length; word++) {
-        if (after[word] === before[word]) continue;
-        for (const table of [...this.tables.imagesOf(page)]) this.tables.drop(table, word >>> 1);
-      }
+      const first = before.findIndex((word, at) => word !== after[at]);
+      if (first >= 0) this.tableWritten(page, 4 * first, 4 * before.findLastIndex((word, at) => word !== after[at]));
     }
     this.#allowed.clear();
     for (const [table, index] of this.#lent.splice(0)) if (this.tables.holds(table)) this.tables.drop(table, index);

@@ -1,6 +1,7 @@
 /** What comes in from outside, checked field by field; and all of it described, for the OpenAPI file. */
 import {
-  balloonStatistics, definitionDefaults, exitKinds, techniqueChoices, vmStates, type ActionKind, type ActionOf, type ExitKind, type RequestKind, type Results, type VmEnd,
+  balloonStatistics, defaultMemorySettings, definitionDefaults, exitKinds, frameStates, policyRules, reclaimStates, techniqueChoices, vmStates,
+  type ActionKind, type ActionOf, type ExitKind, type FrameState, type RequestKind, type Results, type VmEnd,
 } from "#monitor/action.ts";
 import * as v from "valibot";
 
@@ -9,6 +10,8 @@ const SMALLEST_MEMORY = 1 << 20;
 const MOST_SHARES = 1_000_000;
 const MOST_MEMORY_SHARES = 1_000_000_000;
 const MOST_CPUS = 8;
+const MOST_SAMPLE_PAGES = 100_000;
+const MOST_SCAN_RATE = 1_000_000;
 const MOST_DRIVES = 8;
 /** More than any kernel takes. */
 const LONGEST_APPEND = 4096;
@@ -49,6 +52,21 @@ const cpus = v.pipe(v.number(), whole, v.minValue(1), v.maxValue(MOST_CPUS), v.d
 
 const drive = v.strictObject({ path: path("The disk's file"), readOnly: v.optional(flag("Whether the guest may only read it")) });
 
+const part = (description: string, usual: number) => v.pipe(v.number(), v.minValue(0), v.maxValue(1), v.description(`${description}; ${usual} unless set`));
+const threshold = (description: string, usual: number) => part(`The part of the machine's memory below which ${description}`, usual);
+const usualPolicy = defaultMemorySettings;
+const policySettings = {
+  rule: v.pipe(v.picklist(policyRules), v.description("By what memory that is not enough for all is shared out: shares, with a tax on what is idle; shares alone; or working sets alone")),
+  idleTax: v.pipe(v.number(), v.minValue(0), v.maxValue(0.99), v.description(`An idle page costs 1 / (1 - tax) times as much as one in use; ${usualPolicy.idleTax} unless set`)),
+  high: part("The part of the machine's memory that is to be free", usualPolicy.high),
+  soft: threshold("balloons are inflated", usualPolicy.soft),
+  hard: threshold("VMs are paged out", usualPolicy.hard),
+  low: threshold("those that have too much stand still", usualPolicy.low),
+  samplePages: v.pipe(v.number(), whole, v.minValue(0), v.maxValue(MOST_SAMPLE_PAGES), v.description(`Pages of a VM whose use is looked at in a period; ${usualPolicy.samplePages} unless set`)),
+  samplePeriod: v.pipe(v.number(), v.minValue(0.1), v.maxValue(3600), v.description(`Its length, in seconds; ${usualPolicy.samplePeriod} unless set`)),
+  scanRate: v.pipe(v.number(), whole, v.minValue(0), v.maxValue(MOST_SCAN_RATE), v.description(`Pages a second that are looked at for others like them; ${usualPolicy.scanRate} unless set`)),
+};
+
 type Fields<Kind extends ActionKind> = Omit<ActionOf<Kind>, "kind">;
 
 const named = v.strictObject({ name });
@@ -78,6 +96,9 @@ export const fields: { readonly [Kind in ActionKind]: v.GenericSchema<unknown, F
   pause: named,
   resume: named,
   set: v.strictObject({ name, ...changes }),
+  memory: v.strictObject({ map: v.optional(flag("Whether all frames are wanted, too")) }),
+  policy: v.strictObject({}),
+  setPolicy: v.strictObject(v.partial(v.strictObject(policySettings)).entries),
   balloon: v.strictObject({ name, size: v.pipe(memory, v.description(`Bytes that are left to the guest; a multiple of ${PAGE}`)) }),
   remove: v.strictObject({ name, force: v.optional(flag("Whether one that runs is stopped for it")) }),
   stats: named,
@@ -176,6 +197,38 @@ const trace: v.GenericSchema<unknown, Results["trace"]> = v.object({
   next: number("To ask from, for what comes after these"),
 });
 
+const perFrameState = <T>(value: T): Record<FrameState, T> => Object.fromEntries(frameStates.map((state) => [state, value])) as Record<FrameState, T>;
+
+const machineMemory: v.GenericSchema<unknown, Results["memory"]> = v.object({
+  total: number("Bytes"),
+  promised: number("Bytes, to VMs that run or are paused"),
+  guaranteed: number("Bytes: what of that is never taken from them"),
+  free: number("Bytes in frames that nobody has"),
+  state: v.pipe(v.picklist(reclaimStates), v.description("How scarce memory is")),
+  frames: v.pipe(v.object(perFrameState(v.number())), v.description("Bytes in frames of each state")),
+  vms: v.array(v.object({
+    name,
+    min: number("Bytes that are never taken from it"),
+    shares: memoryShares,
+    promised: number("Bytes that it may have at most"),
+    mapped: number("Bytes in frames that it has"),
+    tables: number("Bytes in frames of the tables that map them"),
+    ballooned: number("Bytes in its balloon"),
+    target: number("Bytes that it is to have"),
+  })),
+  map: v.pipe(
+    v.nullable(v.array(v.object({
+      first: number("A frame's number"),
+      frames: v.number(),
+      state: v.picklist(frameStates),
+      owner: v.nullable(text("A VM; null for nobody's, and for those that several use")),
+    }))),
+    v.description("All frames, in order, those that are alike together"),
+  ),
+});
+
+const memoryPolicy: v.GenericSchema<unknown, Results["policy"]> = v.object(policySettings);
+
 const machine: v.GenericSchema<unknown, Results["machine"]> = v.object({
   version: v.string(),
   harts: v.number(),
@@ -186,5 +239,5 @@ const machine: v.GenericSchema<unknown, Results["machine"]> = v.object({
 });
 
 export const results: { readonly [Kind in RequestKind]: v.GenericSchema<unknown, Results[Kind]> } = {
-  machine, create: vm, list: v.array(vm), show: vm, start: vm, stop: vm, pause: vm, resume: vm, set: vm, balloon: vm, remove: vm, stats, trace,
+  machine, create: vm, list: v.array(vm), show: vm, start: vm, stop: vm, pause: vm, resume: vm, set: vm, balloon: vm, memory: machineMemory, policy: memoryPolicy, setPolicy: memoryPolicy, remove: vm, stats, trace,
 };

@@ -1,10 +1,13 @@
 /** `hostelry serve`, and the commands that are its clients. */
 import type { Surroundings } from "#monitor/action.ts";
+import { policyRules } from "#monitor/memory/policy.ts";
 import { Option, type Command } from "commander";
 import { availableParallelism } from "node:os";
 import type { Messages } from "./messages.ts";
-import type { ClientOptions, CreateOptions, SetOptions } from "./operate.ts";
-import { parseCap, parseCount, parseCpus, parseMemory, parseMemoryMin } from "./options.ts";
+import type { ClientOptions } from "./client.ts";
+import type { PolicyOptions } from "./memory.ts";
+import type { CreateOptions, SetOptions } from "./operate.ts";
+import { parseCap, parseCount, parseCpus, parseMemory, parseMemoryMin, parsePart, parseSeconds } from "./options.ts";
 import { driveOption, environmentOption, machineOption, sizeArgument, techniqueOptions, tlbOption, withParser } from "./parsers.ts";
 import type { ServeOptions } from "./serve.ts";
 
@@ -104,6 +107,23 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
   withJson(client("stats", "Instructions, time and exits: of one VM with its exits by cause, or of all"))
     .argument("[name]", "a VM that was started")
     .action(async (name: string | undefined, options: ClientOptions) => (await operate()).stats(name, options));
+
+  withJson(client("memory", "Memory of the machine and of the VMs that are on: what they were promised, what they have and are to have"))
+    .option("--map", "and all frames, by owner and state")
+    .action(async (options: ClientOptions & { readonly map?: boolean }) => (await import("./memory.ts")).memory(options));
+
+  const partOption = (flag: string, description: string, most?: number): Option => withParser(new Option(`${flag} <part>`, description), parsePart(flag, most));
+  withJson(client("policy", "How the machine's memory is managed; with options, another way from now on"))
+    .addOption(new Option("--rule <rule>", "by what memory that is not enough for all is shared out").choices(policyRules))
+    .addOption(partOption("--idle-tax", "an idle page costs 1 / (1 - tax) times as much as one in use: up to 99%", 0.99))
+    .addOption(partOption("--high", "of the machine's memory, what is to be free"))
+    .addOption(partOption("--soft", "balloons are inflated when less is free"))
+    .addOption(partOption("--hard", "VMs are paged out when less is free"))
+    .addOption(partOption("--low", "those that have too much stand still when less is free"))
+    .addOption(withParser(new Option("--sample-pages <number>", "of a VM, looked at in a period for what it uses"), parseCount("--sample-pages")))
+    .addOption(withParser(new Option("--sample-period <seconds>", "its length"), parseSeconds("--sample-period")))
+    .addOption(withParser(new Option("--scan-rate <pages>", "a second, looked at for others like them"), parseCount("--scan-rate")))
+    .action(async (options: PolicyOptions) => (await import("./memory.ts")).policy(options));
 
   client("trace", "The last exits of a VM: seconds since its start, the guest's pc, the cause, what belongs to it")
     .argument("<name>", "a VM that was started")

@@ -74,6 +74,10 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 || bytes >= 100 ? Math.round(bytes) : Number(bytes.toFixed(1))} ${units[unit]}`;
 }
 
+export function formatPercent(part: number): string {
+  return `${Number((100 * part).toFixed(1))}%`;
+}
+
 export function formatSeconds(milliseconds: number): string {
   return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 }

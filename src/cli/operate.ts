@@ -1,26 +1,20 @@
 /** What the commands for many VMs do, as clients of a server. */
-import { Client } from "#api/client.ts";
+import type { Client } from "#api/client.ts";
 import { describeEnd } from "#api/describe-end.ts";
 import { describeSilenced } from "#api/describe-silenced.ts";
 import { HostelryError } from "#base/errors.ts";
-import { socketPath } from "#host/node/socket-path.ts";
-import { UnixTransport } from "#host/node/unix-transport.ts";
 import { exitKinds, type Changes, type MachineDescription, type Surroundings, type Technique, type TracedExit, type VmDescription, type VmStats } from "#monitor/action.ts";
 import type { TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect, type ClientOptions } from "./client.ts";
 import { DEFAULT_IMAGE, imageCommands } from "./image.ts";
-import { formatBytes, formatSeconds, type Messages } from "./messages.ts";
+import { formatBytes, formatPercent, formatSeconds, type Messages } from "./messages.ts";
 import type { Drive } from "./options.ts";
 import { techniqueAmong } from "./parsers.ts";
 import { joinCommand, joinConsole } from "./remote-console.ts";
 import { printJson, printTable } from "./table.ts";
 import { terminalWords } from "./terminal-words.ts";
-
-export interface ClientOptions {
-  readonly socket?: string;
-  readonly json?: boolean;
-}
 
 export interface SetOptions extends ClientOptions, TechniqueOptions {
   readonly shares?: number;
@@ -42,8 +36,6 @@ export interface CreateOptions extends SetOptions {
 
 /** So often one asks what is new, in milliseconds. */
 const FOLLOW_INTERVAL = 200;
-
-const connect = ({ socket }: ClientOptions): Client => new Client(new UnixTransport(socketPath(socket)));
 
 export async function create(name: string, image: string | undefined, options: CreateOptions, messages: Messages): Promise<void> {
   const { memory, cpus, kernel, initrd, append, drive, start, mirror } = options;
@@ -187,8 +179,4 @@ function describeTechnique({ cpu, mmu, shadow }: Technique): string {
 function tell(vm: VmDescription, text: string, { json }: ClientOptions, messages: Messages): void {
   if (json === true) printJson(vm);
   else messages.line(text);
-}
-
-function formatPercent(part: number): string {
-  return `${Number((100 * part).toFixed(1))}%`;
 }

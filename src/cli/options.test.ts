@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseCap, parseCount, parseDrive, parseMemory, parseSeed } from "./options.ts";
+import { parseCap, parseCount, parseDrive, parseMemory, parseMemoryMin, parsePart, parseSeconds, parseSeed } from "./options.ts";
 
 test("sizes have a unit", () => {
   assert.deepEqual(["512M", "1g", "65536K", "1.5G", "256MiB"].map((text) => parseMemory(text)), [2 ** 29, 2 ** 30, 2 ** 26, 1.5 * 2 ** 30, 2 ** 28]);
@@ -30,6 +30,21 @@ test("a seed is an exact number", () => {
 test("a cap is a part of a hart", () => {
   assert.deepEqual(["50%", "0.5", "1", "100%", "2.5%"].map(parseCap), [0.5, 0.5, 1, 1, 0.025]);
   for (const text of ["0", "0%", "101%", "2", "-1", "half", ""]) assert.throws(() => parseCap(text), { code: "bad-cap" }, text);
+});
+
+test("a guarantee may be of nothing", () => {
+  assert.deepEqual(["0", "0M", "64M"].map(parseMemoryMin), [0, 0, 2 ** 26]);
+  assert.throws(() => parseMemoryMin("1"), { code: "bad-size", message: /^--memory-min/ });
+});
+
+test("a part is up to so much", () => {
+  assert.deepEqual(["0", "75%", "0.5"].map(parsePart("--idle-tax", 0.99)), [0, 0.75, 0.5]);
+  for (const text of ["100%", "x", "-1", ""]) assert.throws(() => parsePart("--idle-tax", 0.99)(text), { code: "bad-part", message: /up to 99%/ }, text);
+});
+
+test("seconds are above 0", () => {
+  assert.deepEqual(["30", "0.5"].map(parseSeconds("--sample-period")), [30, 0.5]);
+  for (const text of ["0", "-1", "1s", ""]) assert.throws(() => parseSeconds("--sample-period")(text), { code: "bad-seconds" }, text);
 });
 
 test("a count is a whole number", () => {

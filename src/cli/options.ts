@@ -67,10 +67,31 @@ export function parseCpus(text: string): number {
 
 /** Part of a hart's time, above 0 and at most 1, from `0.5` or `50%`. */
 export function parseCap(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
-  const cap = match === null ? 0 : Number(match[1]) / (match[2] === "%" ? 100 : 1);
+  const cap = partOf(text) ?? 0;
   if (!(cap > 0 && cap <= 1)) throw new HostelryError("bad-cap", `--cap ${JSON.stringify(text)} is no part of a hart: say 50% or 0.5; 100% is no cap`);
   return cap;
+}
+
+/** A part of something, from 0 to `most`, from `0.5` or `50%`. */
+export function parsePart(option: string, most = 1): (text: string) => number {
+  return (text) => {
+    const part = partOf(text);
+    if (part !== undefined && part <= most) return part;
+    throw new HostelryError("bad-part", `${option} ${JSON.stringify(text)} is no part of up to ${100 * most}%: say 50% or 0.5`);
+  };
+}
+
+function partOf(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
+  return match === null ? undefined : Number(match[1]) / (match[2] === "%" ? 100 : 1);
+}
+
+/** Seconds, which may have a fraction. */
+export function parseSeconds(option: string): (text: string) => number {
+  return (text) => {
+    if (/^\d+(\.\d+)?$/.test(text) && Number(text) > 0) return Number(text);
+    throw new HostelryError("bad-seconds", `${option} ${JSON.stringify(text)} is no number of seconds above 0`);
+  };
 }
 
 /** What is said for short. */

@@ -7,13 +7,19 @@
 import type { BalloonStatistics } from "#devices/virtio/balloon.ts";
 import type { ExitKind } from "./exits.ts";
 import type { Technique } from "./cpu/technique.ts";
+import type { FrameState } from "#machine/frames.ts";
+import type { ReclaimState } from "./memory/policy.ts";
+import type { MemoryChanges, MemorySettings } from "./memory/settings.ts";
 import type { ShadowStatistics } from "./memory/shadow.ts";
 import type { VmEnd } from "./vm.ts";
 
 export { techniqueChoices } from "./cpu/technique.ts";
 export { balloonStatistics } from "#devices/virtio/balloon.ts";
 export { exitKinds } from "./exits.ts";
-export type { ExitKind, Technique, VmEnd };
+export { frameStates } from "#machine/frames.ts";
+export { policyRules, reclaimStates } from "./memory/policy.ts";
+export { defaultMemorySettings } from "./memory/settings.ts";
+export type { ExitKind, FrameState, MemoryChanges, MemorySettings, ReclaimState, Technique, VmEnd };
 
 export type Action =
   /** The machine itself: what it has, and what is left. */
@@ -31,6 +37,11 @@ export type Action =
   | ({ readonly kind: "set" } & Named & Changes)
   /** Its guest is to give up memory, by its balloon, until `size` bytes are left to it; or may use up to so many again. */
   | ({ readonly kind: "balloon"; readonly size: number } & Named)
+  /** How the machine's memory is used; with `map`, frame by frame. */
+  | { readonly kind: "memory"; readonly map?: boolean | undefined }
+  /** How it is managed. */
+  | { readonly kind: "policy" }
+  | ({ readonly kind: "setPolicy" } & MemoryChanges)
   /** Forgets it, and its log; with `force`, also one that runs. */
   | ({ readonly kind: "remove"; readonly force?: boolean | undefined } & Named)
   | ({ readonly kind: "stats" } & Named)
@@ -61,6 +72,9 @@ export interface Results {
   readonly set: VmDescription;
   /** As it begins: its guest takes its time. */
   readonly balloon: VmDescription;
+  readonly memory: MachineMemory;
+  readonly policy: MemorySettings;
+  readonly setPolicy: MemorySettings;
   /** As it was. */
   readonly remove: VmDescription;
   readonly stats: VmStats;
@@ -140,6 +154,40 @@ export interface MachineDescription {
   readonly harts: number;
   /** Promised: to VMs that run or are paused, with the tables that map it; guaranteed: what of that is never taken from them. Free: frames that nobody has. */
   readonly memory: { readonly total: number; readonly promised: number; readonly guaranteed: number; readonly free: number };
+}
+
+export interface MachineMemory {
+  /** In bytes, as in MachineDescription. */
+  readonly total: number;
+  readonly promised: number;
+  readonly guaranteed: number;
+  readonly free: number;
+  readonly state: ReclaimState;
+  /** Bytes in frames of each state. */
+  readonly frames: Readonly<Record<FrameState, number>>;
+  /** Those that run or are paused. */
+  readonly vms: readonly VmMemory[];
+  /** All frames, in order. Null if nobody asked for it. */
+  readonly map: readonly FrameRunDescription[] | null;
+}
+
+/** What VmStats says of its memory; `target` is what it is to have by the policy. */
+export interface VmMemory extends Named {
+  readonly min: number;
+  readonly shares: number;
+  readonly promised: number;
+  readonly mapped: number;
+  readonly tables: number;
+  readonly ballooned: number;
+  readonly target: number;
+}
+
+/** Frames side by side that are alike. The owner is a VM; null for nobody's, and for those that several use. */
+export interface FrameRunDescription {
+  readonly first: number;
+  readonly frames: number;
+  readonly state: FrameState;
+  readonly owner: string | null;
 }
 
 export interface VmStats {

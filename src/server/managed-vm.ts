@@ -6,10 +6,11 @@ import { HostelryError } from "#base/errors.ts";
 import type { VmResult } from "#host/node/harts.ts";
 import { AgentChannel } from "#host/node/agent-channel.ts";
 import {
-  definitionDefaults, type ActionOf, type Changes, type Settings, type Trace, type VmDefinition, type VmDescription, type VmEnd, type VmState, type VmStats,
+  definitionDefaults, type ActionOf, type Changes, type Settings, type Trace, type VmDefinition, type VmDescription, type VmEnd, type VmMemory, type VmState, type VmStats,
 } from "#monitor/action.ts";
 import { techniqueOf } from "#monitor/cpu/technique.ts";
 import { footprint } from "#monitor/memory/footprint.ts";
+import type { Entitlement } from "#monitor/memory/manager.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { converseWithProcess } from "./agent.ts";
 import { ConsoleHub } from "./console-hub.ts";
@@ -150,6 +151,7 @@ export class ManagedVm {
       // It may end meanwhile.
       if (vm !== undefined) await Promise.race([vm.set({ shares, cap }, technique), vm.result]);
       this.#settings = { shares, cap, memoryMin, memoryShares, ...technique };
+      vm?.entitle(entitlementOf(this.#settings));
     });
   }
 
@@ -176,6 +178,13 @@ export class ManagedVm {
     const stats = vm === undefined ? this.#past?.stats : await Promise.race([vm.stats(), vm.result.then((result) => result.stats)]);
     if (stats === undefined) throw this.#wrongState("has not been started yet");
     return stats;
+  }
+
+  /** Of one that is on. */
+  async memoryUse(): Promise<VmMemory> {
+    const { memoryMin: min, memoryShares: shares } = this.#settings;
+    const { memory } = await this.stats();
+    return { name: this.name, min, shares, ...memory, target: (this.#vm?.target ?? 0) * PAGE };
   }
 
   async trace(since: number): Promise<Trace> {
@@ -232,7 +241,7 @@ export class ManagedVm {
     const { shares, cap } = this.#settings;
     const started = Promise.withResolvers<void>();
     log.line("starts");
-    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: this.#terminal, allotment: { shares, cap }, technique: techniqueOf({}, this.#settings) }, files, {
+    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: this.#terminal, allotment: { shares, cap }, entitlement: entitlementOf(this.#settings), technique: techniqueOf({}, this.#settings) }, files, {
       started: () => {
         this.#state = "running";
         this.#end = null;
@@ -299,6 +308,8 @@ export class ManagedVm {
     return new HostelryError("wrong-state", `the VM ${this.name} ${why}`);
   }
 }
+
+const entitlementOf = ({ memoryMin, memoryShares }: Settings): Entitlement => ({ min: memoryMin / PAGE, shares: memoryShares });
 
 function now(): string {
   return new Date().toISOString();

@@ -46,7 +46,7 @@ suite("operating VMs", () => {
     assert.equal((await act({ kind: "pause", name: "web" })).state, "paused");
     assert.equal((await act({ kind: "resume", name: "web" })).state, "running");
     assert.equal((await act({ kind: "set", name: "web", cap: 0.5 })).cap, 0.5);
-    assert.deepEqual(vm.done, ["pause", "resume", "set 7 0.5 hardware nested"]);
+    assert.deepEqual(vm.done, ["pause", "resume", "set 7 0.5 hardware nested", "entitle 4096 160"]);
     assert.deepEqual((await act({ kind: "stop", name: "web" })).end, { kind: "stopped" });
     assert.equal((await act({ kind: "stats", name: "web" })).instructions, 5);
     const { log } = await show("web");
@@ -112,7 +112,7 @@ suite("operating VMs", () => {
     machine.last.refusal = new HostelryError("no-frames", "none left");
     assert.equal(await refused({ kind: "set", name: "b", shares: 5 }), "no-frames: none left");
     assert.equal((await act({ kind: "show", name: "b" })).shares, 100);
-    assert.deepEqual(machine.vms.map((vm) => vm.done), [["set 100 1 hardware nested"], []]);
+    assert.deepEqual(machine.vms.map((vm) => vm.done), [["set 100 1 hardware nested", "entitle 4096 160"], []]);
   });
 
   test("memory is promised once, unless told otherwise", async () => {
@@ -143,6 +143,27 @@ suite("operating VMs", () => {
     assert.match(await refused({ kind: "set", name: "a", memoryMin: 40 * MIB }), /^not-enough-memory: .* only 33 MiB .* 8 MiB too few/);
     assert.deepEqual(settings(await act({ kind: "set", name: "a", memoryMin: 0, memoryShares: 9 })), [0, 9]);
     assert.match(await refused({ kind: "create", name: "c", kernel: "/k", memory: 16 * MIB, memoryMin: 17 * MIB }), /^memory-min: /);
+  });
+
+  test("tells of all memory, and of that of each VM", async () => {
+    const { act, create } = serving();
+    await create("b", { memoryMin: MIB, start: true });
+    await create("a", { start: true });
+    await create("off");
+    const { vms, frames, map, state, guaranteed } = await act({ kind: "memory", map: true });
+    const amounts = { promised: 4096, mapped: 0, tables: 0, ballooned: 0, target: 16 * MIB };
+    assert.deepEqual(vms, [{ name: "a", min: 16 * MIB, shares: 160, ...amounts }, { name: "b", min: MIB, shares: 160, ...amounts }]);
+    assert.deepEqual([state, guaranteed, frames.private, frames.free], ["high", 19 * MIB, 8192, 64 * MIB - 8192]);
+    assert.deepEqual(map?.map(({ owner, state }) => [owner, state]), [["b", "private"], ["a", "private"], [null, "free"]]);
+    assert.equal((await act({ kind: "memory" })).map, null);
+  });
+
+  test("the memory policy is changed as a whole, or not", async () => {
+    const { act, refused } = serving();
+    const before = await act({ kind: "policy" });
+    assert.deepEqual(await act({ kind: "setPolicy", idleTax: 0, scanRate: 5 }), { ...before, idleTax: 0, scanRate: 5 });
+    assert.match(await refused({ kind: "setPolicy", idleTax: 0.5, low: 0.9 }), /^memory-policy: the threshold low would be 90%/);
+    assert.equal((await act({ kind: "policy" })).idleTax, 0);
   });
 
   test("a disk has one writer, or readers only", async () => {

@@ -2,7 +2,8 @@
 import type { StreamPort } from "#api/stream.ts";
 import { HostelryError } from "#base/errors.ts";
 import { VERSION } from "#base/version.ts";
-import type { ActionOf, RequestKind, Results, StreamKind, VmDefinition, VmDescription } from "#monitor/action.ts";
+import { frameStates, type ActionOf, type Named, type RequestKind, type Results, type StreamKind, type VmDefinition, type VmDescription } from "#monitor/action.ts";
+import { framesByState } from "#monitor/memory/frame-map.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { join } from "node:path";
 import { ConsoleLog } from "./console-log.ts";
@@ -36,13 +37,20 @@ export class Operations {
   readonly #handlers: Handlers = {
     machine: async () => this.#describe(),
     create: (action) => this.#create(action),
-    list: async () => [...this.#vms.values()].map((vm) => vm.description).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    list: async () => [...this.#vms.values()].map((vm) => vm.description).sort(byName),
     show: (action) => this.#after(action.name, async () => {}),
     start: ({ name }) => this.#after(name, (vm) => vm.start()),
     stop: ({ name }) => this.#after(name, (vm) => vm.stop()),
     pause: ({ name }) => this.#after(name, (vm) => vm.pause()),
     resume: ({ name }) => this.#after(name, (vm) => vm.resume()),
     set: (changes) => this.#after(changes.name, (vm) => vm.set(changes)),
+    memory: ({ map = false }) => this.#memory(map),
+    policy: async () => this.#options.machine.memory.settings,
+    setPolicy: async ({ kind: _, ...changes }) => {
+      const { memory } = this.#options.machine;
+      memory.change(changes);
+      return memory.settings;
+    },
     balloon: ({ name, size }) => this.#after(name, (vm) => vm.balloon(size)),
     remove: ({ name, force = false }) => this.#remove(name, force),
     stats: async ({ name }) => this.#vm(name).stats(),
@@ -131,11 +139,25 @@ give it a smaller --memory-min, stop one, or start the server with more (serve -
   }
 
   #describe(): Results["machine"] {
-    const { machine: { frames }, harts } = this.#options;
-    return { version: VERSION, harts, memory: { total: frames.total * PAGE, promised: promised(this.#residents), guaranteed: guaranteed(this.#residents), free: frames.free * PAGE } };
+    return { version: VERSION, harts: this.#options.harts, memory: this.#amounts() };
+  }
+
+  #amounts(): Results["machine"]["memory"] {
+    const { frames } = this.#options.machine;
+    return { total: frames.total * PAGE, promised: promised(this.#residents), guaranteed: guaranteed(this.#residents), free: frames.free * PAGE };
+  }
+
+  async #memory(map: boolean): Promise<Results["memory"]> {
+    const { machine } = this.#options;
+    const runs = machine.frameRuns();
+    const frames = framesByState(runs);
+    for (const state of frameStates) frames[state] *= PAGE;
+    const vms = await Promise.all(this.#residents.map((vm) => vm.memoryUse()));
+    return { ...this.#amounts(), state: machine.memory.state, frames, vms: vms.sort(byName), map: map ? runs : null };
   }
 }
 
+const byName = (a: Named, b: Named): number => (a.name < b.name ? -1 : 1);
 const promised = (vms: readonly ManagedVm[]): number => vms.reduce((sum, vm) => sum + vm.footprint, 0);
 const guaranteed = (vms: readonly ManagedVm[]): number => vms.reduce((sum, vm) => sum + vm.needs.guaranteed, 0);
 /** Rounded up. */

@@ -4,15 +4,17 @@ import { ByteRing } from "#base/byte-ring.ts";
 import { HostelryError } from "#base/errors.ts";
 import type { VmConfig } from "#host/node/hart-messages.ts";
 import type { VmListener, VmResult } from "#host/node/harts.ts";
-import { exitKinds, type ExitKind, type VmEnd, type VmStats } from "#monitor/action.ts";
+import { exitKinds, type ExitKind, type FrameRunDescription, type VmEnd, type VmStats } from "#monitor/action.ts";
 import { techniqueOf, type Technique } from "#monitor/cpu/technique.ts";
 import type { ExitTrace } from "#monitor/exits.ts";
+import { MemoryManager, type Entitlement } from "#monitor/memory/manager.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { Agent } from "./agent.ts";
 import type { MachinePort, VmPort } from "./machine-port.ts";
 
 export class TestMachine implements MachinePort {
   readonly frames: { readonly total: number; readonly free: number };
+  readonly memory = new MemoryManager<unknown>();
   readonly vms: TestVm[] = [];
   /** Why the next VM can't be made. */
   refusal: Error | undefined;
@@ -30,6 +32,11 @@ export class TestMachine implements MachinePort {
     this.refusal = undefined;
     queueMicrotask(() => (refusal === undefined ? listener.started?.() : vm.fail(refusal)));
     return vm;
+  }
+
+  frameRuns(): FrameRunDescription[] {
+    const runs = this.vms.map(({ config: { name: owner } }, i) => ({ first: i, frames: 1, state: "private" as const, owner }));
+    return [...runs, { first: runs.length, frames: this.frames.total - runs.length, state: "free", owner: null }];
   }
 
   async close(): Promise<void> {
@@ -79,6 +86,11 @@ export class TestVm implements VmPort {
 
   resize = (columns: number, rows: number): void => void this.done.push(`resize ${columns} ${rows}`);
   inflate = (pages: number): void => void this.done.push(`inflate ${pages}`);
+  entitle = ({ min, shares }: Entitlement): void => void this.done.push(`entitle ${min} ${shares}`);
+  get target(): number {
+    return this.config.memory / 4096;
+  }
+
   pause = (): void => void this.done.push("pause");
   resume = (): void => void this.done.push("resume");
   set = async ({ shares, cap }: Allotment, { cpu, mmu }: Technique): Promise<void> => {

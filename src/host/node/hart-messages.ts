@@ -5,6 +5,7 @@ import type { MachineModel } from "#machine/model.ts";
 import type { VmStats } from "#monitor/action.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
 import type { ExitTrace, SavedExits } from "#monitor/exits.ts";
+import type { Entitlement } from "#monitor/memory/manager.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { SavedVm, VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
@@ -41,6 +42,8 @@ export interface VmConfig {
   readonly drives: readonly { readonly path: string; readonly readOnly: boolean }[];
   readonly terminal: { readonly columns: number; readonly rows: number };
   readonly allotment: Allotment;
+  /** All of its memory is guaranteed to it if absent. */
+  readonly entitlement?: Entitlement;
 }
 
 /** Memory that a VM's thread and its owner's see. */

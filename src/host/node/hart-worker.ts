@@ -56,11 +56,19 @@ const monitor = new HartMonitor({
   doorbell: new Doorbell(data.doorbell),
   attend() {
     for (let message; (message = receiveMessageOnPort(data.port)) !== undefined; ) obey(message.message as HartCommand);
-    for (const { vm, control } of residents.values()) Atomics.store(control, Control.wanted, monitor.wantedFor(vm));
+    for (const resident of residents.values()) tell(resident);
     return !closing;
   },
   ended: (vm, end) => ended(vm, end),
 });
+
+/** For balancing harts, and memory. */
+function tell({ vm, control }: Resident): void {
+  const { pmap } = vm.memory;
+  Atomics.store(control, Control.wanted, monitor.wantedFor(vm));
+  Atomics.store(control, Control.mapped, pmap.mapped);
+  Atomics.store(control, Control.ballooned, pmap.ballooned);
+}
 
 function report(message: HartReport): void {
   data.port.postMessage(message);

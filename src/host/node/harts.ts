@@ -4,14 +4,16 @@ import { assert } from "#base/assert.ts";
 import type { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
-import { Frames } from "#machine/frames.ts";
+import { FRAME_SIZE, Frames } from "#machine/frames.ts";
 import { memoryMap } from "#machine/layout.ts";
 import { standardModel, type MachineModel } from "#machine/model.ts";
 import { allocate } from "#machine/processor.ts";
-import type { VmStats } from "#monitor/action.ts";
+import type { FrameRunDescription, VmStats } from "#monitor/action.ts";
 import { Balancer } from "#monitor/balancer.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
 import { ExitRecorder, type ExitTrace } from "#monitor/exits.ts";
+import { frameRuns } from "#monitor/memory/frame-map.ts";
+import { MemoryManager, type Entitlement, type Holding, type MemoryOrder } from "#monitor/memory/manager.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
@@ -54,14 +56,18 @@ const PREDECODED_PAGES = { hart: 16384, all: 65536 } as const;
 
 /** The balance of harts is looked at so often, in milliseconds. */
 const BALANCE_PERIOD = 250;
+/** And memory. */
+const MEMORY_PERIOD = 100;
 
 export class Harts {
   readonly #harts: Hart[];
   readonly #frames: Frames;
   readonly #vms = new Map<number, Vm>();
   readonly #balancer = new Balancer<Vm, Hart>();
-  /** While there is something to balance. */
+  readonly memory = new MemoryManager<Vm>();
+  /** While there is something to balance; and memory to manage. */
   #balancing: NodeJS.Timeout | undefined;
+  #managing: NodeJS.Timeout | undefined;
   #closed = false;
 
   /** Throws HostelryError `memory-size` if the host can't give so much. */
@@ -86,12 +92,18 @@ export class Harts {
     const vm = new Vm(id, config, hart, files, listener, agent);
     this.#vms.set(id, vm);
     if (this.#harts.length > 1 && this.#vms.size > 1) this.#balancing ??= setInterval(() => this.#balance(), BALANCE_PERIOD).unref();
+    if (config.entitlement !== undefined) this.#managing ??= setInterval(() => this.#manageMemory(), MEMORY_PERIOD).unref();
     return vm;
   }
 
   /** Frames of the machine's memory: all, and those that are free. */
   get frames(): { readonly total: number; readonly free: number } {
     return { total: this.#frames.total, free: this.#frames.available };
+  }
+
+  /** All of them, in order. */
+  frameRuns(): FrameRunDescription[] {
+    return frameRuns(this.#frames).map(({ owner, ...run }) => ({ ...run, owner: this.#vms.get(owner)?.name ?? null }));
   }
 
   /** Moves a VM to a hart by its number. */
@@ -104,6 +116,7 @@ export class Harts {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#balancing);
+    clearInterval(this.#managing);
     await Promise.all(this.#harts.map((hart) => hart.close()));
   }
 
@@ -111,6 +124,11 @@ export class Harts {
   #balance(): void {
     const move = this.#balancer.next([...this.#vms.values()].map((vm) => ({ item: vm, place: vm.hart, shares: vm.allotment.shares, wanted: vm.wantedFor })), this.#harts, performance.now());
     move?.item.moveTo(move.to);
+  }
+
+  #manageMemory(): void {
+    const holdings = new Map([...this.#vms.values()].map((vm) => [vm, vm.holding]));
+    for (const [vm, order] of this.memory.step(holdings, this.#frames.available, this.#frames.total, performance.now())) vm.obey(order);
   }
 
   #freeId(): number {
@@ -130,6 +148,9 @@ export class Harts {
     if (this.#vms.size > 1) return;
     clearInterval(this.#balancing);
     this.#balancing = undefined;
+    if (this.#vms.size > 0) return;
+    clearInterval(this.#managing);
+    this.#managing = undefined;
   }
 
   #failed(error: Error): void {
@@ -192,6 +213,13 @@ export class Vm {
   /** Where it is, or will be when it has moved. */
   hart: Hart;
   allotment: Allotment;
+  /** Pages that it is to have, by the policy. */
+  target: number;
+  readonly #pages: number;
+  #entitlement: Entitlement;
+  /** Pages that its operator lets it have; and that are wanted in its balloon, for whatever reason. */
+  #allowed: number;
+  #wanted = 0;
   /** Settles when it has ended. Rejects with HostelryError if it couldn't be made, and with anything else for our own bugs. */
   readonly result: Promise<VmResult>;
   readonly #console = new ConsoleLink(() => this.hart.doorbell.ring());
@@ -208,6 +236,8 @@ export class Vm {
     this.name = config.name;
     this.hart = hart;
     this.allotment = config.allotment;
+    this.#pages = this.#allowed = this.target = config.memory / FRAME_SIZE;
+    this.#entitlement = config.entitlement ?? { min: this.#pages, shares: 1 };
     this.#listener = listener;
     this.#files = files;
     this.result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
@@ -257,8 +287,29 @@ export class Vm {
     this.#console.resize(columns, rows);
   }
 
-  /** So many pages are to be in the guest's balloon, which takes its driver a while. */
+  /** So many pages are to be in the guest's balloon, which takes its driver a while; the memory manager may want more. */
   inflate(pages: number): void {
+    this.#allowed = this.#pages - pages;
+    this.#balloon(pages);
+  }
+
+  entitle(entitlement: Entitlement): void {
+    this.#entitlement = entitlement;
+  }
+
+  get holding(): Holding {
+    const word = (at: number): number => Atomics.load(this.#console.control, at);
+    return { ...this.#entitlement, max: this.#pages, allowed: this.#allowed, mapped: word(Control.mapped), ballooned: word(Control.ballooned), pagedOut: 0, active: 1 };
+  }
+
+  /** What the memory manager has decided. */
+  obey({ target, balloon }: MemoryOrder): void {
+    this.target = target;
+    if (balloon !== this.#wanted) this.#balloon(balloon);
+  }
+
+  #balloon(pages: number): void {
+    this.#wanted = pages;
     Atomics.store(this.#console.control, Control.balloon, pages);
     this.#look();
   }

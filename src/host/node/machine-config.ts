@@ -36,8 +36,8 @@ export interface SharedParts {
 }
 
 /** Words of `control`. `wanted`: of a VM, milliseconds in which it had something to do, whether it had the hart or not. `looks`: at its memory, when `balloon` pages were
- * wanted in its balloon. */
-export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4, looks: 5, balloon: 6, words: 7 } as const;
+ * wanted in its balloon. `mapped`, `ballooned`: its pages that have frames, and that are in its balloon. */
+export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4, looks: 5, balloon: 6, mapped: 7, ballooned: 8, words: 9 } as const;
 /** Values of the command word. */
 export const commands = ["run", "pause", "stop"] as const;
 

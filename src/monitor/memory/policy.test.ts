@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { adjustedRatio, allocate, nextReclaimState, policyKinds, type Claim, type MemoryPolicy, type ReclaimState } from "./policy.ts";
+import { adjustedRatio, allocate, nextReclaimState, policyRules, type Claim, type MemoryPolicy, type ReclaimState } from "./policy.ts";
 
 const MIB = 256;
 const runs = { numRuns: 300, seed: 2002 };
 const thresholds = { high: 0.06, soft: 0.04, hard: 0.02, low: 0.01 };
-const taxed = (idleTax: number): MemoryPolicy => ({ kind: "idle-tax", idleTax, ...thresholds });
+const taxed = (idleTax: number): MemoryPolicy => ({ rule: "idle-tax", idleTax, ...thresholds });
 /** Leaves nothing free: its figures are easier to read. */
 const bare = (policy: MemoryPolicy): MemoryPolicy => ({ ...policy, high: 0 });
 
@@ -23,7 +23,7 @@ const someClaim: fc.Arbitrary<Claim> = fc
   .map(({ shares, max, min, mapped, withheld, active }) => ({
     shares, max, min: Math.min(min, max), mapped: Math.min(mapped, max), withheld: Math.min(withheld, max - Math.min(mapped, max)), active: Math.min(active, mapped, max),
   }));
-const somePolicy: fc.Arbitrary<MemoryPolicy> = fc.record({ kind: fc.constantFrom(...policyKinds), idleTax: fc.integer({ min: 0, max: 99 }).map((percent) => percent / 100) })
+const somePolicy: fc.Arbitrary<MemoryPolicy> = fc.record({ rule: fc.constantFrom(...policyRules), idleTax: fc.integer({ min: 0, max: 99 }).map((percent) => percent / 100) })
   .map((policy) => ({ ...policy, ...thresholds }));
 const someScene = fc.record({ claims: fc.array(someClaim, { minLength: 1, maxLength: 8 }), free: fc.nat(4000), policy: somePolicy });
 const wanted = ({ min, max, mapped, withheld }: Claim): number => Math.min(max, Math.max(min, mapped + withheld));
@@ -37,7 +37,7 @@ suite("allocation of memory", () => {
   test("tax 0 and pure shares: you get what you pay for, and the idle may hoard", () => {
     const [idle, busy] = [vm(256, 0, 200), vm(256, 256, 100)];
     assert.deepEqual(share([idle, busy], 300, taxed(0)), [200, 100]);
-    assert.deepEqual(share([idle, busy], 300, { ...taxed(0.75), kind: "pure-shares" }), [200, 100]);
+    assert.deepEqual(share([idle, busy], 300, { ...taxed(0.75), rule: "pure-shares" }), [200, 100]);
   });
 
   // The paper's figure 8, with an idle VM that uses a tenth of its memory.
@@ -50,7 +50,7 @@ suite("allocation of memory", () => {
   });
 
   test("the working set alone: shares count for nothing", () => {
-    assert.deepEqual(share([vm(256, 50, 1000), vm(256, 200, 1)], 250, { ...taxed(0.75), kind: "working-set" }), [50, 200]);
+    assert.deepEqual(share([vm(256, 50, 1000), vm(256, 200, 1)], 250, { ...taxed(0.75), rule: "working-set" }), [50, 200]);
   });
 
   test("whoever holds less than its target may grow to it, at others' cost", () => {

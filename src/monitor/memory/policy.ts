@@ -9,12 +9,12 @@
  * and memory is taken, page by page, from the VM with the lowest ρ. Idle pages go first: what is active stays the same while P shrinks.
  */
 
-export const policyKinds = ["idle-tax", "pure-shares", "working-set"] as const;
+export const policyRules = ["idle-tax", "pure-shares", "working-set"] as const;
 /**
  * `pure-shares`: tax 0, so that whoever has many shares may hoard what it doesn't use. `working-set`: shares count for nothing, and each VM has memory in
  * proportion to what it uses.
  */
-export type PolicyKind = (typeof policyKinds)[number];
+export type PolicyRule = (typeof policyRules)[number];
 
 /** How much of the machine's memory must be free to be in the state: as parts of it, falling. */
 export interface ReclaimThresholds {
@@ -25,7 +25,7 @@ export interface ReclaimThresholds {
 }
 
 export interface MemoryPolicy extends ReclaimThresholds {
-  readonly kind: PolicyKind;
+  readonly rule: PolicyRule;
   /** τ, 0 to 0.99. */
   readonly idleTax: number;
 }
@@ -109,9 +109,9 @@ function pagesFor({ shares, active }: Claim, price: number, policy: MemoryPolicy
 }
 
 /** S and k. */
-function terms({ kind, idleTax }: MemoryPolicy, shares: number, active: number): readonly [shares: number, k: number] {
-  if (kind === "working-set") return [Math.max(active, 1), 1];
-  return [shares, kind === "pure-shares" ? 1 : 1 / (1 - idleTax)];
+function terms({ rule, idleTax }: MemoryPolicy, shares: number, active: number): readonly [shares: number, k: number] {
+  if (rule === "working-set") return [Math.max(active, 1), 1];
+  return [shares, rule === "pure-shares" ? 1 : 1 / (1 - idleTax)];
 }
 
 const within = ({ min, max }: Claim, most: number, pages: number): number => Math.min(max, Math.max(min, Math.min(most, pages)));

@@ -10,20 +10,27 @@ import { assert } from "#base/assert.ts";
 
 export const FRAME_SIZE = 4096;
 
-/** What a frame is for. `free` and the states of frames that a VM's pages are in. */
+/** What a frame is for. `free` and the states of frames that a VM's pages are in; what is `shared` or `zero` nobody writes to. */
 export const frameStates = ["free", "private", "shared", "zero", "pinned", "page-table", "device"] as const;
 export type FrameState = (typeof frameStates)[number];
 
 /** No VM: the machine's own. */
 export const NOBODY = 0;
 
+/** The frame of zeros, which stands behind any number of pages; whoever writes to one gets a frame of his own. */
+export const ZERO_FRAME = 0;
+
 /**
  * A frame's word: how many use it │ state │ owner
  *                 31           20   19 16   15 0
  */
-const field = { owner: 0, state: 16, count: 20 } as const;
+const field = { state: 16, count: 20 } as const;
 const OWNER_MASK = 0xffff;
 const STATE_MASK = 0xf;
+const ONE_USER = 1 << field.count;
+const MOST_USERS = 0xfff;
+const stateCode = (state: FrameState): number => frameStates.indexOf(state) << field.state;
+const SHARED = stateCode("shared");
 
 /** Frames of a window, as words of the bitmap: 2 MiB. */
 const WINDOW_WORDS = 16;
@@ -62,7 +69,7 @@ export class Frames {
     this.#available = new Int32Array(shared.available);
   }
 
-  /** `total` frames, all of them free. */
+  /** `total` frames, all of them free but the frame of zeros. */
   static create(total: number): Frames {
     const bitmapWords = Math.ceil(total / 32 / WINDOW_WORDS) * WINDOW_WORDS;
     const frames = new Frames({
@@ -73,11 +80,18 @@ export class Frames {
     });
     for (let frame = 0; frame < total; frame++) frames.#free[frame >>> 5]! |= 1 << (frame & 31);
     frames.#available[0] = total;
+    frames.#claim(ZERO_FRAME, 1);
+    frames.#set(ZERO_FRAME, NOBODY, "zero", 1);
     return frames;
   }
 
   get total(): number {
     return this.shared.total;
+  }
+
+  /** Frames that are there to be taken: all but that of zeros. */
+  get usable(): number {
+    return this.total - 1;
   }
 
   get available(): number {
@@ -118,9 +132,33 @@ export class Frames {
     return -1;
   }
 
-  /** One user less; the last one's leaving makes it free. */
+  /** Its only user, who has written to it so far, does so no more: others may join. */
+  share(frame: number): void {
+    const { state, count } = this.info(frame);
+    assert(state === "private" && count === 1, "only what is private becomes shared", { frame, state, count });
+    this.#set(frame, NOBODY, "shared", 1);
+  }
+
+  /** One user more, who will not write to it; false if it is not shared any more, or has as many as can be counted. */
+  join(frame: number): boolean {
+    for (;;) {
+      const word = Atomics.load(this.#words, frame);
+      const users = word >>> field.count;
+      if ((word & (STATE_MASK << field.state)) !== SHARED || users === 0 || users === MOST_USERS) return false;
+      if (Atomics.compareExchange(this.#words, frame, word, word + ONE_USER) === word) return true;
+    }
+  }
+
+  /** The last of a shared frame's users makes it private; false if there are others. */
+  reclaim(frame: number, owner: number): boolean {
+    const alone = SHARED | ONE_USER;
+    return Atomics.compareExchange(this.#words, frame, alone, owner | stateCode("private") | ONE_USER) === alone;
+  }
+
+  /** One user less; the last one's leaving makes it free. The frame of zeros has no count. */
   release(frame: number): void {
-    const before = Atomics.sub(this.#words, frame, 1 << field.count);
+    if (frame === ZERO_FRAME) return;
+    const before = Atomics.sub(this.#words, frame, ONE_USER);
     const count = before >>> field.count;
     assert(count > 0, "a free frame was released", { frame });
     if (count > 1) return;
@@ -135,7 +173,7 @@ export class Frames {
   }
 
   #set(frame: number, owner: number, state: FrameState, count: number): void {
-    Atomics.store(this.#words, frame, (owner << field.owner) | (frameStates.indexOf(state) << field.state) | (count << field.count));
+    Atomics.store(this.#words, frame, owner | stateCode(state) | (count << field.count));
   }
 
   /** Takes all of the bits in `mask`, or none. */

@@ -100,6 +100,10 @@ export interface HartExports {
   accessInGuest(state: number, number: number, operation: number, operand: number, writes: number, rd: number): number;
   /** SFENCE.VMA, with `guest` for the virtual machine that hgatp names. */
   flush(state: number, virtual: bigint, asid: number, hasVirtual: number, hasAsid: number, guest: number): void;
+  /** HFENCE.GVMA. */
+  flushGuests(state: number, guestPhysical: bigint, vmid: number, hasAddress: number, hasVmid: number): void;
+  /** A guest's page, which may be read and executed, is about to have another frame than that at `host`. */
+  forgetPage(state: number, guestPhysical: bigint, host: number): void;
   flushAll(state: number): void;
   flushJumps(state: number): void;
   codeStore(state: number, host: number, bytes: number): void;

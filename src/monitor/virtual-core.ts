@@ -3,6 +3,7 @@ import { StateReader, type Saveable, type SavedState } from "#base/saved-state.t
 import { beginKernel, clear, COUNTERS, deadlineOf } from "#machine/core-state.ts";
 import type { Core } from "#machine/core.ts";
 import { interrupt, privilege, virtualBit, virtualInterrupts } from "#machine/csr-bits.ts";
+import { FRAME_SIZE } from "#machine/frames.ts";
 import { HartState } from "#machine/hart.ts";
 import { architecturalFields, architecturalSize, layout } from "#machine/layout.ts";
 import type { Processor } from "#machine/processor.ts";
@@ -163,6 +164,15 @@ export class VirtualCore implements Core, Saveable {
   flushTranslations(): void {
     const { hart, map } = this.#processor;
     hart.exports.flushAll(map.hart);
+  }
+
+  /** A page of the guest's, which could only be read and executed, has another frame, given by the host addresses of both. */
+  moved(guestPhysical: bigint, before: number, after: number): void {
+    const { hart, map } = this.#processor;
+    hart.exports.forgetPage(map.hart, guestPhysical, before);
+    // What it has reserved is the guest's address, and that is the same.
+    const offset = (this.state.number("reservation") >>> 0) - before;
+    if (this.#loaded && offset >= 0 && offset < FRAME_SIZE) this.state.setNumber("reservation", (after + offset) | 0);
   }
 
   /** Whether the hart is this one's. */

@@ -101,9 +101,15 @@ export class VirtualMachine implements Guest {
     const resident = {};
     this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement, resident));
     this.computer = new Computer({ harts: this.cores, hypervisor: false, tlb: this.tlb, dma: this.memory, memory: this.memory }, options.clock, options.outside);
-    this.memory.vacated = (pages) => {
-      this.#cpu.vacated(pages);
-      this.core.flushTranslations();
+    this.memory.forgetting = {
+      pages: (pages) => {
+        this.#cpu.forget(pages);
+        processor.hart.exports.flushGuests(processor.map.hart, 0n, this.id, 0, 1);
+      },
+      frame: (page, before, after) => {
+        this.#cpu.moved(page);
+        this.core.moved(BigInt(page) * 4096n, machine.hostOf(before), machine.hostOf(after));
+      },
     };
     const { balloon = true, ...wired } = options;
     this.board = new Board({ ...wired, computer: this.computer, ...(balloon ? { balloon: new Balloon(this.memory) } : {}) });

@@ -77,33 +77,33 @@ for (const technique of allTechniques) suite(`what a guest on ${titleOf(techniqu
   test("is another's at once, and comes again as zeros", () => {
     const { monitor, guest, balloon } = scene();
     const { pmap } = guest.vm.memory;
-    const [before, mapped] = [monitor.frames.available, pmap.mapped];
+    const [before, mapped] = [monitor.frames.available, pmap.counts.mapped];
     balloon.inflate([DATA, CODE, DATA]);
-    assert.deepEqual([pmap.ballooned, pmap.mapped, monitor.frames.available >= before + 2], [2, mapped - 2, true]);
+    assert.deepEqual([pmap.counts.ballooned, pmap.counts.mapped, monitor.frames.available >= before + 2], [2, mapped - 2, true]);
     fillFree(monitor);
     goOn(monitor, guest);
     // The guest used pages of its balloon: it has them back, empty. Its code is gone, and zeros are no instruction.
     assert.deepEqual(guest.end(), { kind: "fail", code: 2 });
     assert.deepEqual([guest.x(20), guest.x(21), guest.x(22), guest.x(23)], [0n, 99n, 2n, BigInt(CODE * 4096)]);
-    assert.equal(pmap.ballooned, 0);
+    assert.equal(pmap.counts.ballooned, 0);
   });
 
   test("is nobody's affair but the guest's, however it lies", () => {
     const { monitor, guest, balloon } = scene();
     const { pmap } = guest.vm.memory;
-    const [before, mapped] = [monitor.frames.available, pmap.mapped];
+    const [before, mapped] = [monitor.frames.available, pmap.counts.mapped];
     balloon.inflate([0, 0xffff_ffff, FIRST - 1, FIRST + pmap.pages]);
     balloon.deflate([DATA, 0, FIRST + pmap.pages]);
     balloon.report([0, FIRST + pmap.pages, FIRST + pmap.pages - 1]);
-    assert.deepEqual([pmap.ballooned, pmap.mapped, monitor.frames.available], [0, mapped, before]);
+    assert.deepEqual([pmap.counts.ballooned, pmap.counts.mapped, monitor.frames.available], [0, mapped, before]);
     balloon.inflate([FIRST + pmap.pages - 1, FIRST + pmap.pages - 1]);
     balloon.report([FIRST + pmap.pages - 1]);
-    assert.equal(pmap.ballooned, 1);
+    assert.equal(pmap.counts.ballooned, 1);
     balloon.deflateAll();
-    assert.deepEqual([pmap.ballooned, pmap.mapped], [0, mapped]);
+    assert.deepEqual([pmap.counts.ballooned, pmap.counts.mapped], [0, mapped]);
     // Its own code, while it executes it.
     balloon.report(Array.from({ length: pmap.pages }, (_, index) => FIRST + index));
-    assert.equal(pmap.mapped, 0);
+    assert.equal(pmap.counts.mapped, 0);
     fillFree(monitor);
     monitor.run(() => guest.end() !== undefined, 50);
     guest.vm.release();

@@ -63,7 +63,7 @@ class Hostile {
     watchExits(this.monitor.memory, this.guest.vm);
     this.#neighbour = new GuestMemory(this.monitor.memory, 99, { base: address.memory, size: GUEST_PAGES * PAGE });
     for (let page = 0; page < GUEST_PAGES; page++) {
-      this.guest.vm.memory.touch(address.memory / PAGE + page);
+      this.guest.vm.memory.own(address.memory / PAGE + page);
       this.random.fill(this.#neighbour.writable(address.memory + page * PAGE, PAGE));
     }
     // What no VM has is not for them either, but for the monitor's work.

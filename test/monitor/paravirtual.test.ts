@@ -353,7 +353,7 @@ class Hostile {
     this.random = new Random(seedOfRun);
     this.monitor = new TestMonitor({ memory: Hostile.machinePages * PAGE, translate });
     this.guest = this.monitor.create(undefined, { memory: Hostile.pages * PAGE, cpu: "paravirtual" });
-    for (let n = 0; n < Hostile.pages; n++) this.guest.vm.memory.touch(page(n) / PAGE);
+    for (let n = 0; n < Hostile.pages; n++) this.guest.vm.memory.own(page(n) / PAGE);
     this.#others = this.#contents();
   }
 

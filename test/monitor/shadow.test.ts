@@ -68,7 +68,7 @@ class Scene {
     this.state = new HartState(new Uint8Array(hartStateSize), 0);
     this.#free = this.frames.available;
     this.guest = new GuestMemory(this.machine, OWNER, { base: BASE, size: GUEST_PAGES * PAGE });
-    for (let page = 0; page < GUEST_PAGES; page++) if (page < TABLES || !this.random.oneIn(4)) this.guest.touch(FIRST + page);
+    for (let page = 0; page < GUEST_PAGES; page++) if (page < TABLES || !this.random.oneIn(4)) this.guest.own(FIRST + page);
     this.shadow = new Shadow({
       memory: this.guest,
       policy,
@@ -93,7 +93,7 @@ class Scene {
   }
 
   #put(table: number, index: number, value: bigint): void {
-    const bytes = this.machine.writable(this.guest.touch(FIRST + table));
+    const bytes = this.machine.writable(this.guest.own(FIRST + table));
     new DataView(bytes.buffer, bytes.byteOffset).setBigUint64(index * 8, value, true);
   }
 
@@ -280,7 +280,7 @@ class Scene {
     try {
       const page = Number(model.translate(registers, virtual, KIND[access]) / 4096n);
       if (!this.guest.pmap.holds(page)) return "no-memory";
-      return this.guest.touch(page);
+      return this.guest.own(page);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       return error.cause >= 12 ? "page-fault" : "access-fault";

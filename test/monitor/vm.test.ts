@@ -57,7 +57,7 @@ for (const translate of [false, true]) {
       assert.ok(vm.exits.counts()["first-touch"] >= 64);
       const frames = [...vm.memory.pmap.entries()].map(([, frame]) => frame);
       assert.ok(frames.some((frame, i) => i > 0 && frame !== frames[i - 1]! + 1));
-      assert.equal(free - monitor.frames.available, vm.memory.pmap.mapped + vm.memory.tables.size);
+      assert.equal(free - monitor.frames.available, vm.memory.pmap.counts.mapped + vm.memory.tables.size);
       vm.release();
       assert.equal(monitor.frames.available, free);
     });

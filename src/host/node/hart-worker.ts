@@ -66,8 +66,8 @@ const monitor = new HartMonitor({
 function tell({ vm, control }: Resident): void {
   const { pmap } = vm.memory;
   Atomics.store(control, Control.wanted, monitor.wantedFor(vm));
-  Atomics.store(control, Control.mapped, pmap.mapped);
-  Atomics.store(control, Control.ballooned, pmap.ballooned);
+  Atomics.store(control, Control.mapped, pmap.counts.mapped);
+  Atomics.store(control, Control.ballooned, pmap.counts.ballooned);
 }
 
 function report(message: HartReport): void {
@@ -240,9 +240,9 @@ function statsOf(vm: VirtualMachine): VmStats {
     silenced: vm.silenced.map((one) => ({ ...one, first: one.first && { ...one.first, pc: `0x${one.first.pc.toString(16)}` } })),
     memory: {
       promised: size,
-      mapped: pmap.mapped * FRAME_SIZE,
+      mapped: pmap.counts.mapped * FRAME_SIZE,
       tables: (tables.size + (shadow?.tables ?? 0)) * FRAME_SIZE,
-      ballooned: pmap.ballooned * FRAME_SIZE,
+      ballooned: pmap.counts.ballooned * FRAME_SIZE,
       target: size - (balloon?.target ?? 0) * FRAME_SIZE,
     },
     guest: balloon?.statistics ?? null,

@@ -98,7 +98,7 @@ export class Harts {
 
   /** Frames of the machine's memory: all, and those that are free. */
   get frames(): { readonly total: number; readonly free: number } {
-    return { total: this.#frames.total, free: this.#frames.available };
+    return { total: this.#frames.usable, free: this.#frames.available };
   }
 
   /** All of them, in order. */

@@ -63,7 +63,12 @@ export function isKnown(state: State, map: MemoryMap, guestPhysical: Expr): Expr
   return i32.or(state.get("guestLarge"), i32.and(i32.load8U(at, guestPages.filter), bit));
 }
 
-/** For all virtual machines. */
+/** For all virtual machines, and any other page that has the same entry. */
+export function forgetGuestPage(f: FunctionBuilder, map: MemoryMap, guestPhysical: Expr): void {
+  f.store("i64", entryAt(map, guestPhysical), -1);
+}
+
+/** For all virtual machines, all pages. */
 export function forgetGuestPages({ f }: State, map: MemoryMap): void {
   f.memoryFill(map.guestPages, 0xff, guestPages.filter);
 }

@@ -92,6 +92,8 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     accessInGuest: defineAccessInGuest(program, csrs.access),
     selectBank: banks.selectBank,
     flush: banks.flush,
+    flushGuests: banks.flushGuests,
+    forgetPage: banks.forgetPage,
     flushAll: banks.flushAll,
     flushJumps: banks.flushJumps,
     codeStore: memory.codeStore,

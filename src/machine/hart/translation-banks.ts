@@ -8,10 +8,10 @@
 import { conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import { privilege, status, virtualBit } from "../csr-bits.ts";
-import { bank, layout } from "../layout.ts";
+import { bank, frame, layout } from "../layout.ts";
 import { previousPrivilege } from "./address-translation.ts";
-import { beginFilter, forgetGuestPages, isKnown } from "./guest-page-cache.ts";
-import { bits, State, type Program } from "./program.ts";
+import { beginFilter, forgetGuestPage, forgetGuestPages, isKnown } from "./guest-page-cache.ts";
+import { bits, frameEntry, State, type Program } from "./program.ts";
 
 export interface TranslationBanks {
   /** (state): selects the bank of the current context. To be called when privilege, satp or a bit of mstatus in the key changes. */
@@ -26,6 +26,8 @@ export interface TranslationBanks {
    * may have this one, all go.
    */
   readonly flushGuests: FunctionReference;
+  /** (state, guest physical, host frame address): a guest's page, which may be read and executed, is about to have another frame: nobody knows of this one any more. */
+  readonly forgetPage: FunctionReference;
   /** (state): empties all banks. */
   readonly flushAll: FunctionReference;
   /** (state): empties all jump caches, since a region is gone. */
@@ -333,10 +335,36 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       f.set(entry, i32.add(base, bank.write));
       f.set(end, i32.add(entry, bank.writeEntries * 16));
       f.loop((next) => {
-        const frame = i32.add(i32.wrap(i64.load(entry)), i32.load(entry, 8));
-        f.if(i32.eq(frame, host), () => f.store("i64", entry, -1));
+        const seen = i32.add(i32.wrap(i64.load(entry)), i32.load(entry, 8));
+        f.if(i32.eq(seen, host), () => f.store("i64", entry, -1));
         f.set(entry, i32.add(entry, 16));
         f.branchIf(next, i32.ltU(entry, end));
+      });
+    });
+  });
+
+  const purgeReadable = module.function("purgeReadable", ["i32", "i32"], [], (f) => {
+    const state = new State(f);
+    const host = f.parameter(1);
+    const entry = f.local("i32");
+    const end = f.local("i32");
+    const pieces = f.local("i32");
+    const readPieces = (1 << ((bank.write - bank.read) >> bank.usedShift)) - 1;
+    forEachBank(f, state, (base) => {
+      f.set(pieces, i32.and(i32.load(base, bank.used), readPieces));
+      f.loop((nextPiece) => {
+        f.if(pieces, () => {
+          f.set(entry, i32.add(i32.add(base, bank.read), i32.shl(i32.ctz(pieces), bank.usedShift)));
+          f.set(end, i32.add(entry, 1 << bank.usedShift));
+          f.loop((next) => {
+            const seen = i32.add(i32.wrap(i64.load(entry)), i32.load(entry, 8));
+            f.if(i32.eq(seen, host), () => f.store("i64", entry, -1));
+            f.set(entry, i32.add(entry, 16));
+            f.branchIf(next, i32.ltU(entry, end));
+          });
+          f.set(pieces, i32.and(pieces, i32.sub(pieces, 1)));
+          f.branch(nextPiece);
+        });
       });
     });
   });
@@ -360,6 +388,17 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     });
   });
 
-  return { selectBank, purgeExecutable, flush, flushGuests, flushAll, flushJumps, purgeWritable };
+  const forgetPage = module.function("forgetPage", ["i32", "i64", "i32"], [], (f) => {
+    const [state, guestPhysical, host] = [new State(f), f.parameter(1), f.parameter(2)];
+    forgetGuestPage(f, map, guestPhysical);
+    f.call(purgeReadable, [state.base, host]);
+    const page = f.let(i32.load(frameEntry(map, host), frame.predecoded));
+    f.if(page, () => {
+      f.call(purgeExecutable, [state.base, page]);
+      f.call(flushJumps, [state.base]);
+    });
+  });
+
+  return { selectBank, purgeExecutable, flush, flushGuests, forgetPage, flushAll, flushJumps, purgeWritable };
 }
 

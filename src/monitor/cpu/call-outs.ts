@@ -38,6 +38,7 @@ export class CallOuts {
     if (faults < OFTEN) return;
     this.#faults.delete(at);
     this.#places.add(at);
+    this.#vm.memory.own(Math.floor(at / FRAME_SIZE));
     this.#put(at, true);
   }
 
@@ -50,14 +51,25 @@ export class CallOuts {
     const [low, high] = [Number(virtual & 0xffff_ffffn), Number(virtual >> 32n)];
     if (this.#paging.storeIfTraced(low, high)) return 0;
     const at = this.#paging.shadow.physicalAddress(state, state.number("pc"), state.high("pc"), "fetch");
-    if (at !== undefined) this.#put(at, false);
+    if (at !== undefined) this.#remove(at);
     return 0;
+  }
+
+  /** Pages may be others' too from now on, who have no call-outs there. */
+  forget(pages: readonly number[]): void {
+    if (this.#places.size === 0) return;
+    const gone = new Set(pages);
+    for (const at of [...this.#places]) if (gone.has(Math.floor(at / FRAME_SIZE))) this.#remove(at);
   }
 
   /** All instructions are what they were. */
   release(): void {
-    for (const at of this.#places) this.#put(at, false);
-    this.#places.clear();
+    for (const at of this.#places) this.#remove(at);
+  }
+
+  #remove(at: number): void {
+    this.#places.delete(at);
+    this.#put(at, false);
   }
 
   #put(physical: number, on: boolean): void {

@@ -58,8 +58,13 @@ export class Deprivileged implements CpuTechnique {
     return this.#state.number("virtualPrivilege") === 1;
   }
 
-  vacated(pages: readonly number[]): void {
+  forget(pages: readonly number[]): void {
     this.shadow.vacated(pages);
+    this.#callOuts?.forget(pages);
+  }
+
+  moved(page: number): void {
+    this.shadow.moved(page);
   }
 
   statistics(): ShadowStatistics | null {

@@ -25,8 +25,12 @@ export class HardwareOnShadow implements CpuTechnique {
     this.confinement = new ShadowedHardwareConfinement(vm.memory.tables.hgatp(vm.id), () => this.#paging.shadow.nowhere);
   }
 
-  vacated(pages: readonly number[]): void {
+  forget(pages: readonly number[]): void {
     this.#paging.shadow.vacated(pages);
+  }
+
+  moved(page: number): void {
+    this.#paging.shadow.moved(page);
   }
 
   statistics(): ShadowStatistics {

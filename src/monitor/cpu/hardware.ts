@@ -11,6 +11,9 @@ import { emulateDeviceAccess } from "../io/emulated.ts";
 import type { VirtualMachine } from "../vm.ts";
 import type { CpuTechnique } from "./technique.ts";
 
+/** An update of A and D by the hart: the pseudoinstruction of htinst. */
+const IMPLICIT_WRITE = 0x3020;
+
 export class HardwareTechnique implements CpuTechnique {
   readonly confinement: HardwareConfinement;
   readonly #vm: VirtualMachine;
@@ -24,7 +27,9 @@ export class HardwareTechnique implements CpuTechnique {
     return this.#vm.core.state;
   }
 
-  vacated(): void {}
+  forget(): void {}
+
+  moved(): void {}
 
   statistics(): null {
     return null;
@@ -55,8 +60,10 @@ export class HardwareTechnique implements CpuTechnique {
     const page = Math.floor(physical / FRAME_SIZE);
     const { memory } = this.#vm;
     if (memory.pmap.holds(page)) {
-      this.#vm.record("first-touch", physical);
-      memory.touch(page);
+      const isWrite = this.#state.number("exitCause") === cause.storeGuestPage || this.#state.number("exitImplicit") === IMPLICIT_WRITE;
+      this.#vm.record(memory.pmap.frame(page) < 0 ? "first-touch" : "hidden-fault", physical);
+      if (isWrite) memory.own(page);
+      else memory.touch(page);
       return true;
     }
     // Tables in a device are no tables.

@@ -94,7 +94,9 @@ export class Paravirtual implements CpuTechnique {
     return this.vm.core.state;
   }
 
-  vacated(): void {}
+  forget(): void {}
+
+  moved(): void {}
 
   statistics(): null {
     return null;
@@ -175,7 +177,7 @@ export class Paravirtual implements CpuTechnique {
     }
     if (why === cause.ecallFromUser && this.state.number("virtualPrivilege") === 1) return this.#hypercall();
     const isFault = why === cause.instructionPage || why === cause.loadPage || why === cause.storePage;
-    if (isFault && this.#base === undefined && this.#touch()) return GO_ON;
+    if (isFault && this.#base === undefined && this.#touch(why === cause.storePage)) return GO_ON;
     let goesOn = true;
     const next = this.#upcall(isFault ? "true-fault" : "guest-trap", why, () => {
       goesOn = this.vm.core.raise(why, this.state.get("exitTval"));
@@ -183,13 +185,14 @@ export class Paravirtual implements CpuTechnique {
     return goesOn ? next : ExitReason.exit;
   }
 
-  /** In the first view, pages have no frame before they are used. */
-  #touch(): boolean {
+  /** In the first view, pages have no frame before they are used, or one that is not to be written to. */
+  #touch(isWrite: boolean): boolean {
     const { memory } = this.vm;
     const page = Math.floor(this.state.counter("exitTval") / FRAME_SIZE);
-    if (!memory.pmap.holds(page) || memory.pmap.frame(page) >= 0) return false;
-    this.vm.record("first-touch", page * FRAME_SIZE);
-    memory.touch(page);
+    if (!memory.pmap.holds(page) || this.direct.isTable(page)) return false;
+    this.vm.record(memory.pmap.frame(page) < 0 ? "first-touch" : "hidden-fault", page * FRAME_SIZE);
+    if (isWrite) memory.own(page);
+    else memory.touch(page);
     return true;
   }
 

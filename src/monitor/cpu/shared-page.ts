@@ -15,7 +15,7 @@ export class SharedPage {
   constructor(memory: GuestMemory, page: number) {
     this.page = page;
     this.#memory = memory;
-    this.#at = memory.machine.wordOf(memory.touch(page));
+    this.#at = memory.machine.wordOf(memory.own(page));
   }
 
   low(name: Word): number {

@@ -74,6 +74,11 @@ export class SoftwareTlbPaging {
     vacated: (): void => {
       for (const { state } of this.#vm.cores) for (let index = 0; index < entries; index++) state.setHalves("tlbEntryLo", index, 0, 0);
     },
+    // What an entry has led to is only forgotten while the entry is there.
+    moved: (): void => {
+      this.shadow.vacated();
+      this.#vm.core.flushGuest({});
+    },
     release: (): void => {},
   };
 
@@ -155,6 +160,7 @@ export class SoftwareTlbPaging {
     }
     this.#vm.record("hidden-fault", low);
     const isReadable = access !== "load" || view !== views.kernelWithSum || !(entry.flags & pte.user) || (entry.flags & pte.read) !== 0;
+    if (access === "store") this.#vm.memory.own(entry.page);
     if (isReadable) this.#install(vpn, view, entry);
     else if (!this.#loadExecutable(entry.page, low & 4095)) return this.#reflect("true-fault", faults[asked]);
     return GO_ON;
@@ -232,10 +238,10 @@ export class SoftwareTlbPaging {
     const index = this.#next;
     this.#next = (index + 1) % entries;
     this.#drop(index);
-    const { machine } = this.#vm.memory;
-    const frame = machine.pageNumber(this.#vm.memory.touch(page));
+    const { memory } = this.#vm;
+    const frame = memory.machine.pageNumber(memory.touch(page));
     let rights = flags & (pte.read | pte.write | pte.execute);
-    if (!(flags & pte.dirty)) rights &= ~pte.write;
+    if (!(flags & pte.dirty) || memory.pmap.isShared(page)) rights &= ~pte.write;
     if (view === views.kernelWithSum && flags & pte.user) rights &= ~pte.execute;
     state.setHalves("tlbEntryHi", index, ((vpn % PAGE_HALF) << 12) | hartSpace(view), Math.floor(vpn / PAGE_HALF));
     state.setHalves("tlbEntryLo", index, ((frame % PPN_HALF) << 10) | rights | pte.valid | pte.user | pte.accessed | pte.dirty, Math.floor(frame / PPN_HALF));

@@ -81,7 +81,7 @@ export function storeInPlace(vm: VirtualMachine, shadow: Shadow, physical: numbe
   const offset = size === BLOCK ? (physical % FRAME_SIZE) & -BLOCK : physical % FRAME_SIZE;
   if (offset % size !== 0) return false;
   const { machine } = memory;
-  const frame = memory.touch(page);
+  const frame = memory.own(page);
   machine.written(frame);
   const { words } = machine;
   const first = machine.wordOf(frame) + offset / 4;

@@ -89,8 +89,10 @@ export interface CpuTechnique {
   readonly confinement: Confinement;
   /** The hart has left the guest, and says why in its state. Does what is to be done; returns 0 if the guest is to go on at once, else an ExitReason. */
   exit(): number;
-  /** The frames behind these pages are about to go, and the G-stage no longer leads to them: nor may anything else. The hart's TLB is emptied then. */
-  vacated(pages: readonly number[]): void;
+  /** These pages have other frames now, or none, or may not be written to, or their use is to be seen: nothing but the G-stage may lead to them. The hart's TLB is emptied then. */
+  forget(pages: readonly number[]): void;
+  /** The same of one page, with the same contents in another frame. What the hart knows of it goes then. */
+  moved(page: number): void;
   /** Of its shadow tables, if it has any. */
   statistics(): ShadowStatistics | null;
   /** What another hart needs to go on, beside what every guest has. */

@@ -35,7 +35,7 @@ function setUp() {
   const grants = new Grants(make);
   const options = { memory, source: { fill: (bytes: Uint8Array) => void bytes.fill(0x5a) }, event: () => void counts.events++ };
   const entropy = new SplitEntropy({ ...options, grants });
-  const words = (n: number): Uint32Array => machine.words.subarray(machine.wordOf(memory.touch(FIRST + n)), machine.wordOf(memory.touch(FIRST + n)) + 1024);
+  const words = (n: number): Uint32Array => machine.words.subarray(machine.wordOf(memory.own(FIRST + n)), machine.wordOf(memory.own(FIRST + n)) + 1024);
   const grant = (reference: number, frame: number, flags = GRANTED | WRITABLE): void => words(LIST).set([flags, frame], 2 * reference);
   /** Puts a request in the ring's next slot, and returns its number. */
   const ask = (reference: number, offset: number, length: number): number => {
@@ -112,7 +112,7 @@ suite("a split driver", () => {
   test("what may not be granted is refused, and nobody's memory changes", () => {
     const { entropy, words, grant, ask, status, connected, direct, number, other, machine } = setUp();
     connected();
-    const foreign = other.touch(FIRST);
+    const foreign = other.own(FIRST);
     assert.equal(direct.pin(number(TABLE), 0), success);
     grant(2, machine.pageNumber(foreign));
     grant(3, number(TABLE));

@@ -29,7 +29,7 @@ export class Balloon implements BalloonMemory {
 
   deflateAll(): void {
     const { pmap } = this.#memory;
-    if (pmap.ballooned === 0) return;
+    if (pmap.counts.ballooned === 0) return;
     this.deflate(Array.from({ length: this.pages }, (_, index) => this.firstPage + index));
   }
 

@@ -27,7 +27,7 @@ function setUp() {
   const direct = new DirectTables({ memory, flush: () => void counts.flushes++, tableEnded: () => {} });
   /** Of the guest's n-th page. */
   const number = (n: number): number => direct.numberOf(FIRST + n);
-  const words = (n: number): Uint32Array => machine.words.subarray(machine.wordOf(memory.touch(FIRST + n)), machine.wordOf(memory.touch(FIRST + n)) + 1024);
+  const words = (n: number): Uint32Array => machine.words.subarray(machine.wordOf(memory.own(FIRST + n)), machine.wordOf(memory.own(FIRST + n)) + 1024);
   const entry = (n: number, flags: number): number => (number(n) << 10) | flags;
   for (let n = 0; n < PAGES; n++) number(n);
   return { machine, memory, other, direct, counts, number, words, entry };
@@ -64,7 +64,7 @@ suite("direct paging", () => {
     assert.deepEqual([memory.pmap.frame(FIRST + 1), machine.frames.info(before).state], [UNTOUCHED, "free"]);
     // Its shared page, of whose frame it need not know.
     const fresh = new DirectTables({ memory: other, flush: () => {}, tableEnded: () => {} });
-    const page = other.touch(FIRST);
+    const page = other.own(FIRST);
     fresh.claim(FIRST);
     other.vacate([FIRST], UNTOUCHED);
     assert.equal(other.pmap.frame(FIRST), page);
@@ -72,7 +72,7 @@ suite("direct paging", () => {
 
   test("entries that no table may have", () => {
     const { direct, other, machine, number, words, entry } = setUp();
-    const foreign = machine.pageNumber(other.touch(FIRST));
+    const foreign = machine.pageNumber(other.own(FIRST));
     const refusals: readonly (readonly [level: number, low: number, high: number, refusal: number])[] = [
       [0, (foreign << 10) | V | R, 0, SbiError.denied],
       [0, (0x100 << 10) | V | R, 0, SbiError.denied],

@@ -117,7 +117,7 @@ export class DirectTables {
 
   /** The number of the frame behind a page, of which the guest is told. Throws HostelryError `no-frames`. */
   numberOf(page: number): number {
-    const frame = this.#memory.touch(page);
+    const frame = this.#memory.own(page);
     if (!this.#pages.has(frame)) {
       this.frames.set(frame, page);
       this.#pages.set(frame, page);

@@ -23,6 +23,11 @@ export class MachineMemory {
     return this.#physical.firstWord + frame * (FRAME_SIZE / 4);
   }
 
+  /** Where a frame is in the linear memory: its address. */
+  hostOf(frame: number): number {
+    return 4 * this.wordOf(frame);
+  }
+
   /** A frame of zeros. Throws HostelryError `no-frames`. */
   take(owner: number, state: FrameState): number {
     const frame = this.frames.take(owner, state);

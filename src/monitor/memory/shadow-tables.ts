@@ -141,8 +141,8 @@ export class ShadowTables {
   }
 
   /** Guest pages are no longer seen anywhere, nor by what the hart may still know of entries that were dropped: their next use comes to the monitor. */
-  unmap(pages: readonly number[]): void {
-    this.#flush(undefined, 0);
+  unmap(pages: readonly number[], hart: "flushed" | "flush" = "flush"): void {
+    if (hart === "flush") this.#flush(undefined, 0);
     this.#flushed = true;
     for (const page of pages) {
       for (const place of [...this.#mappings.entries(page)]) this.drop(this.#byFrame.get(Math.floor(place / ENTRIES))!, place % ENTRIES);

@@ -96,6 +96,11 @@ export class Shadow {
     this.tables.unmap(pages);
   }
 
+  /** A page has another frame, with the same contents. */
+  moved(page: number): void {
+    this.tables.unmap([page], "flushed");
+  }
+
   statistics(): ShadowStatistics {
     return { tables: this.tables.size + 1, addressSpaces: this.#spaces.size, evictions: this.#spaces.evictions };
   }
@@ -138,6 +143,7 @@ export class Shadow {
     const { page } = walk;
     if (!this.#memory.pmap.holds(page)) return { kind: "no-memory", physical: page * 4096 + (low & 4095) };
     if (access === "store" && this.#isGuarded(page)) return { kind: "table-write", physical: page * 4096 + (low & 4095) };
+    if (access === "store") this.#memory.own(page);
     this.#fill(space, vpn, view);
     // A table of the guest's that its own walk needs has become read-only by being walked.
     if (access === "store" && this.#isGuarded(page)) return { kind: "table-write", physical: page * 4096 + (low & 4095) };
@@ -164,7 +170,7 @@ export class Shadow {
 
   #words(page: number): Uint32Array {
     const { machine } = this.#memory;
-    const first = machine.wordOf(this.#memory.touch(page));
+    const first = machine.wordOf(this.#memory.own(page));
     return machine.words.subarray(first, first + 1024);
   }
 
@@ -263,18 +269,20 @@ export class Shadow {
   }
 
   #mapIfPresent(table: ShadowTable, index: number, page: number, flags: number): void {
-    if (this.#memory.pmap.holds(page) && this.#memory.pmap.frame(page) >= 0) this.#map(table, index, page, flags);
+    const { pmap } = this.#memory;
+    if (pmap.holds(page) && pmap.frame(page) >= 0 && !pmap.isHidden(page)) this.#map(table, index, page, flags);
   }
 
   #map(table: ShadowTable, index: number, page: number, flags: number): void {
     let allowed = flags & (pte.read | pte.write | pte.execute | pte.global);
-    if (!(flags & pte.dirty) || this.#isGuarded(page)) allowed &= ~pte.write;
+    const frame = this.#memory.touch(page);
+    if (!(flags & pte.dirty) || this.#isGuarded(page) || this.#memory.pmap.isShared(page)) allowed &= ~pte.write;
     // The kernel may read and write its programs' pages with SUM, but never execute them.
     if (table.view === views.kernelWithSum && flags & pte.user) allowed &= ~pte.execute;
     // All that a deprivileged guest sees is a user's to the hart.
     allowed |= table.view === everything ? flags & pte.user : pte.user;
     if ((allowed & (pte.read | pte.execute)) === 0) return;
-    this.tables.map(table, index, page, this.#memory.touch(page), allowed);
+    this.tables.map(table, index, page, frame, allowed);
   }
 }
 

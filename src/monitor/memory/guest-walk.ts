@@ -47,7 +47,7 @@ export class GuestWalk {
   readonly #memory: GuestMemory;
   /** Guest pages of the tables that were read, by level. */
   readonly tables: number[] = [];
-  /** Of the leaf; 0 if translation is off. */
+  /** Of the last table that was read, where the leaf is if there is one; 0 if translation is off. */
   level = 0;
   /** The leaf's low byte as it is after the access. A table above may be global too: to know less of that is always right. */
   flags = 0;
@@ -68,12 +68,14 @@ export class GuestWalk {
       this.flags = PERMISSIONS | pte.valid | pte.accessed | pte.dirty | pte.global;
       return undefined;
     }
+    this.level = levels;
     const upper = Math.floor(vpn / 2 ** (9 * levels - 1));
     if (upper !== 0 && upper !== 2 ** (53 - 9 * levels) - 1) return "page-fault";
     let table = root;
     for (let level = levels - 1; ; level--) {
-      this.tables[level] = table;
       if (!this.#memory.pmap.holds(table)) return "access-fault";
+      this.tables[level] = table;
+      this.level = level;
       const index = Math.floor(vpn / span(level)) % 512;
       const [low, high] = this.#memory.tableEntry(table, index);
       const isWriteOnly = (low & (pte.read | pte.write)) === pte.write;
@@ -94,7 +96,6 @@ export class GuestWalk {
       const needed = low | pte.accessed | (access === "store" ? pte.dirty : 0);
       if (needed !== low) this.#memory.setTableEntryLow(table, index, needed);
       this.page = page + (vpn % span(level));
-      this.level = level;
       this.flags = needed & 0xff;
       return undefined;
     }

@@ -8,7 +8,7 @@
 import type { HartState } from "#machine/hart.ts";
 import { AddressSpaces, BARE_FLAGS, type AddressSpace } from "./address-spaces.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import { everything, GuestWalk, isSeen, pte, span, viewOf, views, type Access, type ShadowView, type View } from "./guest-walk.ts";
+import { everything, GuestWalk, isSeen, pte, span, viewOf, views, type Access, type View } from "./guest-walk.ts";
 import type { ShadowPolicy } from "../cpu/technique.ts";
 import { ShadowTables, type ShadowTable } from "./shadow-tables.ts";
 
@@ -64,8 +64,8 @@ export class Shadow {
   readonly #policy: ShadowPolicy;
   readonly #flush: ShadowOptions["flush"];
   readonly #spaces: AddressSpaces;
-  /** Writes to each traced page since it was last walked. */
-  readonly #floods = new Map<number, number>();
+  /** Writes to each page of the guest's that is a table, since it was last walked. */
+  readonly #floods: Uint8Array;
   /** One instruction is being done with more than the shadow allows. */
   isStepping = false;
   /** Traced pages that the guest may write just now, and what they held before; and pages that it may read just now. */
@@ -78,6 +78,7 @@ export class Shadow {
     this.#policy = policy;
     this.#flush = flush;
     this.#walk = new GuestWalk(memory);
+    this.#floods = new Uint8Array(memory.pmap.pages);
     this.tables = new ShadowTables({
       memory,
       flush: (vpn, levels) => flush(vpn === undefined ? {} : { virtual: virtualAddress(vpn, levels) }),
@@ -139,6 +140,7 @@ export class Shadow {
     const view = viewOf(state);
     const walk = this.#walk;
     const refused = walk.walk(root, vpn, access, view, (state.low("mstatus", 0) & MXR) !== 0);
+    for (let level = walk.level; level < root.levels; level++) this.#floods[walk.tables[level]! - this.#memory.pmap.firstPage] = 0;
     if (refused !== undefined) return refused === "page-fault" ? PAGE_FAULT : ACCESS_FAULT;
     const { page } = walk;
     if (!this.#memory.pmap.holds(page)) return { kind: "no-memory", physical: page * 4096 + (low & 4095) };
@@ -189,14 +191,19 @@ export class Shadow {
 
   /** Entries of a traced page, from the byte `first` to `last`, have been written. */
   tableWritten(page: number, first: number, last: number): void {
-    const floods = (this.#floods.get(page) ?? 0) + 1;
-    this.#floods.set(page, floods);
-    if (floods >= FLOOD) {
+    if (++this.#floods[page - this.#memory.pmap.firstPage]! >= FLOOD) {
       this.#retire(page);
       return;
     }
-    for (const table of [...this.tables.imagesOf(page)]) {
-      for (let index = first >>> 3; index <= last >>> 3; index++) this.tables.drop(table, index);
+    const images = this.tables.imagesOf(page);
+    // Backwards: with what an entry leads to, images of the same page may go.
+    for (let i = images.length - 1; i >= 0; i = Math.min(i, images.length) - 1) {
+      const table = images[i]!;
+      for (let index = first >>> 3; index <= last >>> 3; index++) {
+        this.tables.drop(table, index);
+        // What a kernel maps is likely to be used next: that would be a fault.
+        if (table.level === 0) this.#mapAhead(table, index, page);
+      }
     }
   }
 
@@ -209,7 +216,7 @@ export class Shadow {
 
   /** A page that is only written to is a table no longer, unless an address space stands on it that is in use. */
   #retire(page: number): void {
-    this.#floods.delete(page);
+    this.#floods[page - this.#memory.pmap.firstPage] = 0;
     this.#spaces.dropUnused(page);
     this.tables.forget(page);
   }
@@ -223,7 +230,6 @@ export class Shadow {
     const flags = space.levels === 0 && user === views.user ? walk.flags | pte.user : walk.flags;
     const source = space.levels === 0 ? BARE_FLAGS : flags;
     const { root, view } = this.#spaces.rootFor(space, user);
-    for (let level = walk.level; level < space.levels; level++) this.#floods.delete(walk.tables[level]!);
     let table = root;
     for (let level = space.shadowLevels - 1; level > 0; level--) {
       const index = Math.floor(vpn / span(level)) % 512;
@@ -253,16 +259,16 @@ export class Shadow {
     for (let near = start; near < start + AHEAD; near++) {
       if (near === index || this.tables.entry(table, near) !== 0) continue;
       if (leaf > 0) this.#mapIfPresent(table, near, page - index + near, flags);
-      else this.#mapAhead(table, near, walk.tables[0]!, view);
+      else this.#mapAhead(table, near, walk.tables[0]!);
     }
   }
 
   /** What a table of the guest's says, if that has been used before: nothing is to be set accessed ahead of its time. */
-  #mapAhead(table: ShadowTable, index: number, guestTable: number, view: ShadowView): void {
+  #mapAhead(table: ShadowTable, index: number, guestTable: number): void {
     const [low, high] = this.#memory.tableEntry(guestTable, index);
     const present = pte.valid | pte.accessed;
     const isWriteOnly = (low & (pte.read | pte.write)) === pte.write;
-    if ((low & present) !== present || !(low & (pte.read | pte.execute)) || isWriteOnly || !isSeen(low, view)) return;
+    if ((low & present) !== present || !(low & (pte.read | pte.execute)) || isWriteOnly || !isSeen(low, table.view)) return;
     // NAPOT, page-based memory types and reserved bits are the walk's matter.
     if (high >>> 22 !== 0) return;
     this.#mapIfPresent(table, index, high * 2 ** 22 + (low >>> 10), low & 0xff);

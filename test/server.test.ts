@@ -153,7 +153,7 @@ suite("a server", () => {
     await run("create", "one", "--kernel", kernel, "--memory", "16M", "--start");
     assert.match(await refused("create", "one", "--kernel", kernel), /there is a VM one already/);
     assert.match(await refused("create", "big", "--kernel", kernel, "--memory", "65M"), /more than the machine's 64 MiB/);
-    assert.match(await refused("create", "two", "--kernel", kernel, "--memory", "60M", "--start"), /only 47 MiB .* 14 MiB too few/);
+    assert.match(await refused("create", "two", "--kernel", kernel, "--memory", "60M", "--start"), /only 46 MiB .* 15 MiB too few/);
     assert.match(await refused("create", "two", "--kernel", join(folder, "none"), "--memory", "4M", "--start"), /is not there/);
     assert.match(await refused("create", "two", "--kernel", "/dev/zero", "--memory", "4M", "--start"), /\/dev\/zero is a device/);
     assert.match(await refused("create", "a/b", "--kernel", kernel), /is no name/);

@@ -152,6 +152,19 @@ const perExitKind = <T>(value: T): Record<ExitKind, T> => Object.fromEntries(exi
 const perStatistic = <T>(value: T): Record<StatisticName, T> => Object.fromEntries(balloonStatistics.map((name) => [name, value])) as Record<StatisticName, T>;
 type StatisticName = (typeof balloonStatistics)[number];
 
+/** In bytes. */
+const memoryUse = {
+  promised: number("What it may have at most"),
+  mapped: number("Pages that have a frame"),
+  shared: number("Of these, those that have one with others"),
+  zero: number("And those whose frame is that of zeros"),
+  saved: number("What it would take more if it shared nothing"),
+  active: number("What it uses, as it is estimated"),
+  tables: number("Frames of the tables that map its pages, shadow tables too"),
+  ballooned: number("In its balloon"),
+  pagedOut: number("In the swap file"),
+};
+
 const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
   instructions: number("Retired since its start"),
   guestSeconds: number("Of its hart's time, in the guest"),
@@ -172,8 +185,8 @@ const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
     v.description("On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap; in the order in which they came first"),
   ),
   memory: v.pipe(
-    v.object({ promised: v.number(), mapped: v.number(), tables: v.number(), ballooned: v.number(), target: v.number() }),
-    v.description("Bytes: what its guest was promised, frames that it has, frames of the tables that map them, what is in its balloon, and what that is to leave to its guest"),
+    v.object({ ...memoryUse, target: number("What its balloon is to leave to its guest") }),
+    v.description("In bytes"),
   ),
   guest: v.pipe(
     v.nullable(v.object(perStatistic(v.optional(v.number())))),
@@ -210,11 +223,8 @@ const machineMemory: v.GenericSchema<unknown, Results["memory"]> = v.object({
     name,
     min: number("Bytes that are never taken from it"),
     shares: memoryShares,
-    promised: number("Bytes that it may have at most"),
-    mapped: number("Bytes in frames that it has"),
-    tables: number("Bytes in frames of the tables that map them"),
-    ballooned: number("Bytes in its balloon"),
-    target: number("Bytes that it is to have"),
+    ...memoryUse,
+    target: number("What it is to have in frames of its own, by the policy"),
   })),
   map: v.pipe(
     v.nullable(v.array(v.object({

@@ -22,7 +22,8 @@ export async function memory(options: ClientOptions & { readonly map?: boolean }
 type Amounts = Omit<VmMemory, "name" | "shares">;
 
 const amounts: readonly (readonly [head: string, field: keyof Amounts])[] = [
-  ["PROMISED", "promised"], ["GUARANTEED", "min"], ["TARGET", "target"], ["MAPPED", "mapped"], ["BALLOONED", "ballooned"], ["TABLES", "tables"],
+  ["PROMISED", "promised"], ["GUARANTEED", "min"], ["TARGET", "target"], ["MAPPED", "mapped"], ["SHARED", "shared"], ["ZERO", "zero"], ["SAVED", "saved"],
+  ["BALLOONED", "ballooned"], ["PAGED OUT", "pagedOut"], ["ACTIVE", "active"], ["TABLES", "tables"],
 ];
 
 const row = (name: string, shares: string, vm: Amounts): string[] => [name, shares, ...amounts.map(([, field]) => formatBytes(vm[field]))];

@@ -171,14 +171,29 @@ export interface MachineMemory {
   readonly map: readonly FrameRunDescription[] | null;
 }
 
-/** What VmStats says of its memory; `target` is what it is to have by the policy. */
-export interface VmMemory extends Named {
+/** Of a VM's memory; in bytes. */
+export interface MemoryUse {
+  readonly promised: number;
+  /** Pages that have a frame; of these, those that have one with others; and those whose frame is that of zeros. */
+  readonly mapped: number;
+  readonly shared: number;
+  readonly zero: number;
+  /** What it would take more if it shared nothing. */
+  readonly saved: number;
+  /** What it uses, as it is estimated. */
+  readonly active: number;
+  /** Frames of the tables that map them, shadow tables too. */
+  readonly tables: number;
+  /** In its balloon; and in the swap file. */
+  readonly ballooned: number;
+  readonly pagedOut: number;
+}
+
+/** By the policy. */
+export interface VmMemory extends Named, MemoryUse {
   readonly min: number;
   readonly shares: number;
-  readonly promised: number;
-  readonly mapped: number;
-  readonly tables: number;
-  readonly ballooned: number;
+  /** Frames of its own that it is to have. */
   readonly target: number;
 }
 
@@ -202,16 +217,9 @@ export interface VmStats {
   /** On a silent machine: sensitive instructions that its kernel executed deprivileged, without a trap; in the order in which they came first. */
   readonly silenced: readonly SilencedInstruction[];
   readonly memory: {
-    readonly promised: number;
-    /** Frames that it has. */
-    readonly mapped: number;
-    /** Those that map them, shadow tables too. */
-    readonly tables: number;
-    /** In its balloon. */
-    readonly ballooned: number;
     /** What the balloon is to leave to the guest. */
     readonly target: number;
-  };
+  } & MemoryUse;
   /** What the guest's balloon driver said of its memory when it was asked last, by the request before this. Null if it has said nothing. */
   readonly guest: BalloonStatistics | null;
   /** Places in its memory where hot code begins that its hart has translated; and how many of them have a translation that was made for the same code elsewhere. */

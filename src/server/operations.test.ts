@@ -151,7 +151,7 @@ suite("operating VMs", () => {
     await create("a", { start: true });
     await create("off");
     const { vms, frames, map, state, guaranteed } = await act({ kind: "memory", map: true });
-    const amounts = { promised: 4096, mapped: 0, tables: 0, ballooned: 0, target: 16 * MIB };
+    const amounts = { promised: 4096, mapped: 0, shared: 0, zero: 0, saved: 0, active: 0, tables: 0, ballooned: 0, pagedOut: 0, target: 16 * MIB };
     assert.deepEqual(vms, [{ name: "a", min: 16 * MIB, shares: 160, ...amounts }, { name: "b", min: MIB, shares: 160, ...amounts }]);
     assert.deepEqual([state, guaranteed, frames.private, frames.free], ["high", 19 * MIB, 8192, 64 * MIB - 8192]);
     assert.deepEqual(map?.map(({ owner, state }) => [owner, state]), [["b", "private"], ["a", "private"], [null, "free"]]);

@@ -120,7 +120,7 @@ export class Operations {
   #requireSize(vm: ManagedVm): void {
     const total = this.#options.machine.frames.total * PAGE;
     if ((this.#options.overcommit ? vm.needs.guaranteed : vm.footprint) <= total) return;
-    throw new HostelryError("not-enough-memory", `${vm.name} is to have ${vm.memory / MIB} MiB, which with its tables is more than the machine's ${total / MIB} MiB: give it less, or start the server with more (serve --memory)`);
+    throw new HostelryError("not-enough-memory", `${vm.name} is to have ${vm.memory / MIB} MiB, which with its tables is more than the machine's ${inMiB(total)}: give it less, or start the server with more (serve --memory)`);
   }
 
   #admit(vm: ManagedVm, { min, guaranteed: needed }: MemoryNeeds): void {

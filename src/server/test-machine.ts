@@ -112,7 +112,7 @@ const TEST_STATS: VmStats = {
   technique: techniqueOf({}),
   shadow: null,
   silenced: [],
-  memory: { promised: 4096, mapped: 0, tables: 0, ballooned: 0, target: 4096 },
+  memory: { promised: 4096, mapped: 0, shared: 0, zero: 0, saved: 0, active: 0, tables: 0, ballooned: 0, pagedOut: 0, target: 4096 },
   guest: null,
   translations: { places: 0, shared: 0 },
 };

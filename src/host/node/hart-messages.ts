@@ -6,6 +6,8 @@ import type { VmStats } from "#monitor/action.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
 import type { ExitTrace, SavedExits } from "#monitor/exits.ts";
 import type { Entitlement } from "#monitor/memory/manager.ts";
+import type { MemorySettings } from "#monitor/memory/settings.ts";
+import type { SavedWorkingSet } from "#monitor/memory/working-set.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { SavedVm, VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
@@ -60,6 +62,7 @@ export interface MovedVm {
   readonly outside: SavedOutside;
   /** Output that had no room yet: of the console, and of the agent's port. */
   readonly outputs: readonly (readonly Uint8Array[])[];
+  readonly workingSet: SavedWorkingSet;
   readonly running: boolean;
 }
 
@@ -74,6 +77,8 @@ export type HartCommand =
   | { readonly kind: "set"; readonly id: number; readonly request: number; readonly allotment: Allotment; readonly technique: Technique }
   | { readonly kind: "stats"; readonly id: number; readonly request: number }
   | { readonly kind: "trace"; readonly id: number; readonly request: number; readonly since: number }
+  /** How memory is managed from now on; before, as usual. */
+  | { readonly kind: "memory"; readonly settings: MemorySettings }
   | { readonly kind: "close" };
 
 export type HartReport =

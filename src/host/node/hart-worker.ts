@@ -3,6 +3,7 @@ import { assert } from "#base/assert.ts";
 import { ByteRing } from "#base/byte-ring.ts";
 import { Doorbell } from "#base/doorbell.ts";
 import { HostelryError } from "#base/errors.ts";
+import { Random } from "#base/random.ts";
 import { FRAME_SIZE, Frames } from "#machine/frames.ts";
 import { memoryMap } from "#machine/layout.ts";
 import { Processor } from "#machine/processor.ts";
@@ -10,6 +11,9 @@ import { TranslationRegistry } from "#machine/translate/registry.ts";
 import type { VmStats } from "#monitor/action.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
+import { Sampler } from "#monitor/memory/sampler.ts";
+import { savedPages } from "#monitor/memory/saved-pages.ts";
+import { defaultMemorySettings } from "#monitor/memory/settings.ts";
 import { VirtualMachine, type VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { flushCompileCache } from "node:module";
@@ -19,7 +23,7 @@ import { AgentEnd } from "./agent-end.ts";
 import { openDrives, type BlockFile } from "./block-file.ts";
 import { GarbageCollector } from "./garbage.ts";
 import type { HartCommand, HartData, HartReport, MovedVm, VmConfig, VmShared } from "./hart-messages.ts";
-import { Control } from "./machine-config.ts";
+import { ACTIVE_UNIT, Control } from "./machine-config.ts";
 import { optimizedAtOnce } from "./optimized.ts";
 import { HostOutside } from "./outside.ts";
 import { WorkerCompiler } from "./region-compiler.ts";
@@ -41,6 +45,7 @@ interface Resident {
   readonly outside: HostOutside;
   readonly outputs: readonly OutputRing[];
   readonly drives: readonly BlockFile[];
+  readonly sampler: Sampler;
   running: boolean;
 }
 
@@ -50,6 +55,7 @@ const garbage = new GarbageCollector();
 
 const residents = new Map<number, Resident>();
 let closing = false;
+let settings = defaultMemorySettings;
 
 const monitor = new HartMonitor({
   processor,
@@ -62,12 +68,14 @@ const monitor = new HartMonitor({
   ended: (vm, end) => ended(vm, end),
 });
 
-/** For balancing harts, and memory. */
-function tell({ vm, control }: Resident): void {
-  const { pmap } = vm.memory;
-  Atomics.store(control, Control.wanted, monitor.wantedFor(vm));
-  Atomics.store(control, Control.mapped, pmap.counts.mapped);
-  Atomics.store(control, Control.ballooned, pmap.counts.ballooned);
+const told = ["wanted", "own", "shared", "ballooned", "pagedOut", "active"] as const;
+
+/** What balancing harts and managing memory are based on. */
+function tell({ vm, config, control, sampler, running }: Resident): void {
+  if (running && config.entitlement !== undefined) sampler.attend(performance.now(), settings);
+  const { mapped, shared, ballooned, pagedOut } = vm.memory.pmap.counts;
+  const words = { wanted: monitor.wantedFor(vm), own: mapped - shared, shared, ballooned, pagedOut, active: Math.round(ACTIVE_UNIT * sampler.estimate) };
+  for (const name of told) Atomics.store(control, Control[name], words[name]);
 }
 
 function report(message: HartReport): void {
@@ -76,6 +84,7 @@ function report(message: HartReport): void {
 
 function obey(command: HartCommand): void {
   if (command.kind === "close") return void (closing = true);
+  if (command.kind === "memory") return void (settings = command.settings);
   if (command.kind === "create") return create(command);
   if (command.kind === "adopt") return adopt(command);
   const resident = residents.get(command.id);
@@ -103,7 +112,7 @@ function obey(command: HartCommand): void {
     case "set":
       return set(resident, command);
     case "stats":
-      return report({ kind: "stats", request: command.request, stats: statsOf(vm) });
+      return report({ kind: "stats", request: command.request, stats: statsOf(resident) });
     case "trace":
       return report({ kind: "trace", request: command.request, trace: vm.exits.trace(command.since) });
   }
@@ -165,7 +174,7 @@ function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): 
       congested: () => outputs.some((ring) => ring.congested),
       warn: (message) => report({ kind: "warning", id, message }),
     }, moved?.vm);
-    const resident: Resident = { vm, config, control: new Int32Array(shared.control), outside, outputs, drives, running: false };
+    const resident: Resident = { vm, config, control: new Int32Array(shared.control), outside, outputs, drives, sampler: new Sampler(vm.memory, new Random(id), moved?.workingSet), running: false };
     residents.set(id, resident);
     return resident;
   } catch (error) {
@@ -176,9 +185,9 @@ function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): 
 
 /** Lets a VM go to another hart. */
 function release(resident: Resident): void {
-  const { vm, config, outside, outputs, running } = resident;
+  const { vm, config, outside, outputs, sampler, running } = resident;
   if (running) pause(resident);
-  const moved = { vm: vm.save(), outside: outside.save(), outputs: outputs.map((ring) => ring.take()), running };
+  const moved = { vm: vm.save(), outside: outside.save(), outputs: outputs.map((ring) => ring.take()), workingSet: sampler.save(), running };
   vm.memory.forget();
   processor.hart.exports.flushAll(map.hart);
   residents.delete(vm.id);
@@ -223,13 +232,13 @@ function ended(vm: VirtualMachine, end: VmEnd): void {
   const resident = residents.get(vm.id);
   assert(resident !== undefined, "an unknown VM has ended", { id: vm.id });
   if (resident.running) pause(resident);
-  const [stats, exits] = [statsOf(vm), vm.exits.save()];
+  const [stats, exits] = [statsOf(resident), vm.exits.save()];
   // One that reboots gets its files again from its owner.
   if (end.kind !== "reboot") discard(resident);
   report({ kind: "ended", id: vm.id, end, stats, exits });
 }
 
-function statsOf(vm: VirtualMachine): VmStats {
+function statsOf({ vm, sampler }: Resident): VmStats {
   const { technique, shadow, memory: { pmap, tables, size }, board: { balloon } } = vm;
   return {
     instructions: vm.computer.instret,
@@ -241,6 +250,11 @@ function statsOf(vm: VirtualMachine): VmStats {
     memory: {
       promised: size,
       mapped: pmap.counts.mapped * FRAME_SIZE,
+      shared: (pmap.counts.shared - pmap.counts.zero) * FRAME_SIZE,
+      zero: pmap.counts.zero * FRAME_SIZE,
+      saved: Math.round(savedPages(vm.memory) * FRAME_SIZE),
+      active: Math.min(Math.round(sampler.estimate * size), pmap.counts.mapped * FRAME_SIZE),
+      pagedOut: pmap.counts.pagedOut * FRAME_SIZE,
       tables: (tables.size + (shadow?.tables ?? 0)) * FRAME_SIZE,
       ballooned: pmap.counts.ballooned * FRAME_SIZE,
       target: size - (balloon?.target ?? 0) * FRAME_SIZE,

@@ -21,7 +21,7 @@ import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
 import type { AgentChannel } from "./agent-channel.ts";
 import type { HartCommand, HartData, HartReport, VmConfig, VmReport, VmShared } from "./hart-messages.ts";
 import { ConsoleLink } from "./console-link.ts";
-import { Control } from "./machine-config.ts";
+import { ACTIVE_UNIT, Control } from "./machine-config.ts";
 import { STACK_MIB } from "./machine-thread.ts";
 import { startCompiler } from "./region-compiler.ts";
 
@@ -64,7 +64,9 @@ export class Harts {
   readonly #frames: Frames;
   readonly #vms = new Map<number, Vm>();
   readonly #balancer = new Balancer<Vm, Hart>();
-  readonly memory = new MemoryManager<Vm>();
+  readonly memory = new MemoryManager<Vm>((settings) => {
+    for (const hart of this.#harts) hart.send({ kind: "memory", settings });
+  });
   /** While there is something to balance; and memory to manage. */
   #balancing: NodeJS.Timeout | undefined;
   #managing: NodeJS.Timeout | undefined;
@@ -299,7 +301,10 @@ export class Vm {
 
   get holding(): Holding {
     const word = (at: number): number => Atomics.load(this.#console.control, at);
-    return { ...this.#entitlement, max: this.#pages, allowed: this.#allowed, mapped: word(Control.mapped), ballooned: word(Control.ballooned), pagedOut: 0, active: 1 };
+    return {
+      ...this.#entitlement, max: this.#pages, allowed: this.#allowed,
+      own: word(Control.own), shared: word(Control.shared), ballooned: word(Control.ballooned), pagedOut: word(Control.pagedOut), active: word(Control.active) / ACTIVE_UNIT,
+    };
   }
 
   /** What the memory manager has decided. */

@@ -36,8 +36,10 @@ export interface SharedParts {
 }
 
 /** Words of `control`. `wanted`: of a VM, milliseconds in which it had something to do, whether it had the hart or not. `looks`: at its memory, when `balloon` pages were
- * wanted in its balloon. `mapped`, `ballooned`: its pages that have frames, and that are in its balloon. */
-export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4, looks: 5, balloon: 6, mapped: 7, ballooned: 8, words: 9 } as const;
+ * wanted in its balloon. `own`, `shared`, `ballooned`, `pagedOut`: its pages that have a frame for themselves or with others, or are in its balloon or the swap file; `active`: the part of its memory that it uses, in parts of ACTIVE_UNIT. */
+export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4, looks: 5, balloon: 6, own: 7, shared: 8, ballooned: 9, pagedOut: 10, active: 11, words: 12 } as const;
+/** Of `Control.active`. */
+export const ACTIVE_UNIT = 10_000;
 /** Values of the command word. */
 export const commands = ["run", "pause", "stop"] as const;
 

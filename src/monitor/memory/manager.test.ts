@@ -13,7 +13,8 @@ class Guest {
   wants: number;
   active: number;
   hasDriver = true;
-  mapped = 0;
+  own = 0;
+  shared = 0;
   ballooned = 0;
   pagedOut = 0;
 
@@ -26,22 +27,22 @@ class Guest {
 
   /** For a second; returns how much of `free` it took. */
   run(free: number, order: MemoryOrder): number {
-    const before = this.mapped;
+    const before = this.own;
     if (this.hasDriver) this.ballooned += Math.max(-50 * MIB, Math.min(50 * MIB, order.balloon - this.ballooned));
-    this.mapped = Math.min(this.mapped, this.max - this.ballooned);
-    const out = Math.max(this.mapped - order.limit, 0);
-    this.mapped -= out;
+    this.own = Math.min(this.own, this.max - this.ballooned);
+    const out = Math.max(this.own - order.limit, 0);
+    this.own -= out;
     this.pagedOut += out;
     if (!order.blocked) {
       const back = Math.min(this.pagedOut, 5 * MIB, free);
       this.pagedOut -= back;
-      this.mapped += back + Math.max(0, Math.min(this.wants - this.mapped - this.pagedOut - back, this.max - this.ballooned - this.mapped - this.pagedOut - back, 20 * MIB, free - back));
+      this.own += back + Math.max(0, Math.min(this.wants - this.own - this.pagedOut - back, this.max - this.ballooned - this.own - this.pagedOut - back, 20 * MIB, free - back));
     }
-    return this.mapped - before;
+    return this.own - before;
   }
 
   get inMiB(): number {
-    return Math.round(this.mapped / MIB);
+    return Math.round(this.own / MIB);
   }
 }
 
@@ -58,7 +59,7 @@ class Machine {
   }
 
   get free(): number {
-    return this.guests.reduce((left, { mapped }) => left - mapped, this.total);
+    return this.guests.reduce((left, { own }) => left - own, this.total);
   }
 
   run(seconds: number): this {
@@ -133,7 +134,7 @@ suite("the memory manager", () => {
 
   const full = (free: number): Machine => {
     const guests = [new Guest(100, 100, 0.1), new Guest(100, 100, 1), new Guest(100, 20, 1)];
-    guests.forEach((guest) => (guest.mapped = guest.wants));
+    guests.forEach((guest) => (guest.own = guest.wants));
     return new Machine(220 / (1 - free), guests);
   };
 
@@ -169,6 +170,16 @@ suite("the memory manager", () => {
     assert.ok(machine.orders.get(idle)!.target < 0.35 * idle.max);
     assert.ok(idle.pagedOut > 0);
     close(idle.inMiB, Math.round(machine.orders.get(idle)!.target / MIB), 8);
+  });
+
+  test("what is shared is no one's to give: the balloon takes from the rest", () => {
+    const [guest, other] = [new Guest(100, 0, 0), new Guest(100, 0, 1)];
+    Object.assign(guest, { shared: 60 * MIB, own: 40 * MIB });
+    other.own = 100 * MIB;
+    const order = new Machine(140 / 0.965, [guest, other]).step().get(guest)!;
+    assert.ok(order.target < 40 * MIB);
+    assert.equal(order.balloon, 40 * MIB - order.target);
+    assert.ok(order.limit >= 60 * MIB + order.target);
   });
 
   test("what is guaranteed is left", () => {

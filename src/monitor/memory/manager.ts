@@ -17,7 +17,9 @@ export interface Holding extends Entitlement {
   readonly max: number;
   /** What its operator lets it have: `max`, or what is to be outside of its balloon. */
   readonly allowed: number;
-  readonly mapped: number;
+  /** Pages whose frames it has for itself; and those that have one with others, or of zeros, which are no one's to pay for. */
+  readonly own: number;
+  readonly shared: number;
   readonly ballooned: number;
   readonly pagedOut: number;
   /** The part of its memory that it uses, as it is estimated: 0 to 1. */
@@ -26,11 +28,11 @@ export interface Holding extends Entitlement {
 
 /** In pages. */
 export interface MemoryOrder {
-  /** What it is to have. */
+  /** Frames of its own that it is to have. */
   readonly target: number;
   /** Wanted in its balloon. */
   readonly balloon: number;
-  /** What it has beyond that is paged out. */
+  /** Pages that it has beyond so many are paged out. */
   readonly limit: number;
   /** It stands still for now. */
   readonly blocked: boolean;
@@ -56,9 +58,15 @@ interface Memory {
 
 /** Keys are VMs. */
 export class MemoryManager<Key> {
+  readonly #changed: (settings: MemorySettings) => void;
   #settings = defaultMemorySettings;
   #state: ReclaimState = "high";
   readonly #memories = new Map<Key, Memory>();
+
+  /** `changed` is told of each change of the settings. */
+  constructor(changed: (settings: MemorySettings) => void = () => {}) {
+    this.#changed = changed;
+  }
 
   get settings(): MemorySettings {
     return this.#settings;
@@ -67,6 +75,7 @@ export class MemoryManager<Key> {
   /** Throws HostelryError `memory-policy`, and nothing has changed. */
   change(changes: MemoryChanges): void {
     this.#settings = changedSettings(this.#settings, changes);
+    this.#changed(this.#settings);
   }
 
   get state(): ReclaimState {
@@ -85,7 +94,7 @@ export class MemoryManager<Key> {
   }
 
   #order(key: Key, holding: Holding, target: number, what: Reclaiming, now: number): MemoryOrder {
-    const { max, ballooned } = holding;
+    const { max, shared, ballooned } = holding;
     const excess = isAbove(holding, target);
     const before = this.#memories.get(key) ?? { balloon: 0, ballooned, answered: now };
     const ours = balloonFor(holding, target, what, before.balloon);
@@ -94,7 +103,7 @@ export class MemoryManager<Key> {
     this.#memories.set(key, { balloon: ours, ballooned, answered });
     if (!excess || what === "nothing") return { target, balloon, limit: max, blocked: false };
     const waits = what === "balloon" && now - answered < PATIENCE;
-    return { target, balloon, limit: waits ? target + Math.max(balloon - ballooned, 0) : target, blocked: what === "page-out-and-block" };
+    return { target, balloon, limit: shared + target + (waits ? Math.max(balloon - ballooned, 0) : 0), blocked: what === "page-out-and-block" };
   }
 
   #balloonOf(key: Key): number {
@@ -105,19 +114,20 @@ export class MemoryManager<Key> {
 /** How much of it its operator wants in its balloon. */
 const operators = ({ max, allowed }: Holding): number => max - allowed;
 
-function claimOf({ shares, min, max, allowed, mapped, ballooned, pagedOut, active }: Holding): Claim {
+function claimOf({ shares, min, max, allowed, own, shared, ballooned, pagedOut, active }: Holding): Claim {
+  const mapped = own + shared;
   const presses = mapped + pagedOut >= PRESSING * (max - ballooned);
-  const withheld = pagedOut + (presses ? ballooned : 0);
-  return { shares, min: Math.min(min, allowed), max: allowed, mapped, withheld, active: Math.min(mapped, Math.round(active * max)) };
+  const used = mapped === 0 ? 0 : Math.min((active * max) / mapped, 1);
+  return { shares, min: Math.min(min, allowed), max: allowed, mapped: own, withheld: pagedOut + (presses ? ballooned : 0), active: Math.round(used * own) };
 }
 
 /** A balloon grows for others' sake if the VM has too much, and shrinks if it may have more. */
 function balloonFor(holding: Holding, target: number, what: Reclaiming, before: number): number {
-  const { max } = holding;
-  const wanted = Math.min(max - target, Math.floor(LARGEST_BALLOON * max));
+  const { max, shared } = holding;
+  const wanted = Math.max(0, Math.min(max - target - shared, Math.floor(LARGEST_BALLOON * max)));
   if (wanted > 0 && Math.abs(wanted - before) < WORTH) return before;
   if (isAbove(holding, target)) return what === "nothing" ? before : wanted;
   return Math.min(before, wanted);
 }
 
-const isAbove = ({ mapped }: Holding, target: number): boolean => mapped > target + WORTH;
+const isAbove = ({ own }: Holding, target: number): boolean => own > target + WORTH;

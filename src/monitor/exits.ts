@@ -1,10 +1,13 @@
 /** Why a guest came out to the monitor, counted. */
+import { isPagedOut } from "./memory/pmap.ts";
 
 export const exitKinds = [
   /** ECALL from VS-mode. */
   "hypercall",
   /** A page of the guest's memory was used for the first time. */
   "first-touch",
+  /** A page was used that is in the swap file. On shadow tables, this and the above are hidden faults like others. */
+  "page-in",
   "device-read",
   "device-write",
   /** A physical address where the guest has neither memory nor a device, or an access that no device takes. */
@@ -31,6 +34,12 @@ export const exitKinds = [
   "slice",
 ] as const;
 export type ExitKind = (typeof exitKinds)[number];
+
+/** Of a fault in the G-stage, by what the pmap has there. */
+export function faultKind(frame: number): ExitKind {
+  if (isPagedOut(frame)) return "page-in";
+  return frame < 0 ? "first-touch" : "hidden-fault";
+}
 
 const numberOf = Object.fromEntries(exitKinds.map((kind, number) => [kind, number])) as Readonly<Record<ExitKind, number>>;
 

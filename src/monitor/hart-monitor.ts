@@ -84,7 +84,7 @@ export class HartMonitor {
         this.#sleepUntil(vm, now, now + CONGESTED_WAIT);
         continue;
       }
-      vm.computer.takeArrivals();
+      vm.takeArrivals();
       if (!this.#scheduler.awake(vm)) this.#sleepOrWake(vm, now);
     }
   }
@@ -95,7 +95,7 @@ export class HartMonitor {
     if (vm.ended === undefined) {
       const before = performance.now();
       const reason = processor.run(vm, vm.computer.slice(vm.computer.longestSlice * (this.#scheduler.crowd > 1 ? CROWDED : 1)));
-      vm.computer.sliceEnded();
+      vm.sliceEnded();
       const now = performance.now();
       vm.ran(now - before);
       this.#scheduler.ran(vm, now - before, now);
@@ -108,7 +108,7 @@ export class HartMonitor {
 
   /** Its next vCPU has the VM's turn; or the VM sleeps, if all wait. */
   #sleepOrWake(vm: VirtualMachine, now: number): void {
-    const ticks = vm.computer.turn();
+    const ticks = vm.ended === undefined ? vm.computer.turn() : 0;
     if (ticks > 0) this.#sleepUntil(vm, now, now + ticks / TICKS_PER_MILLISECOND);
     else this.#scheduler.wake(vm, now);
   }

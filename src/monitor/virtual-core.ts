@@ -171,8 +171,13 @@ export class VirtualCore implements Core, Saveable {
     const { hart, map } = this.#processor;
     hart.exports.forgetPage(map.hart, guestPhysical, before);
     // What it has reserved is the guest's address, and that is the same.
-    const offset = (this.state.number("reservation") >>> 0) - before;
-    if (this.#loaded && offset >= 0 && offset < FRAME_SIZE) this.state.setNumber("reservation", (after + offset) | 0);
+    if (this.reserves(before)) this.state.setNumber("reservation", (this.state.number("reservation") - before + after) | 0);
+  }
+
+  /** Whether it has reserved something in the frame at this host address. */
+  reserves(host: number): boolean {
+    const offset = (this.state.number("reservation") >>> 0) - host;
+    return this.#loaded && offset >= 0 && offset < FRAME_SIZE;
   }
 
   /** Whether the hart is this one's. */

@@ -64,6 +64,8 @@ const techniques: Readonly<Record<CpuTechniqueName, (vm: VirtualMachine, techniq
   paravirtual: (vm, _, saved) => new Paravirtual(vm, saved),
 };
 
+const failed = ({ code, message }: HostelryError): VmEnd => ({ kind: "failed", code, message });
+
 /** What `performance.now()` counts from, in milliseconds since the Unix epoch. */
 const EPOCH = performance.timeOrigin;
 
@@ -111,6 +113,7 @@ export class VirtualMachine implements Guest {
         this.core.moved(BigInt(page) * 4096n, machine.hostOf(before), machine.hostOf(after));
       },
     };
+    this.memory.isReserved = (frame) => this.cores.some((core) => core.reserves(machine.hostOf(frame)));
     const { balloon = true, ...wired } = options;
     this.board = new Board({ ...wired, computer: this.computer, ...(balloon ? { balloon: new Balloon(this.memory) } : {}) });
     this.#congested = options.congested ?? (() => false);
@@ -156,7 +159,7 @@ export class VirtualMachine implements Guest {
 
   /** How it ended, if it did. */
   get ended(): VmEnd | undefined {
-    return this.#failure ?? this.computer.ended;
+    return this.#failure ?? (this.memory.failure && failed(this.memory.failure)) ?? this.computer.ended;
   }
 
   mmioRead(physical: number, size: number): readonly [number, number] | undefined {
@@ -175,15 +178,29 @@ export class VirtualMachine implements Guest {
   exit(): number {
     const before = performance.now();
     this.#exitedAt = before;
+    let reason: number = ExitReason.exit;
+    this.#guarded(() => (reason = this.#cpu.exit()));
+    this.#inMonitor += performance.now() - before;
+    return reason === 0 && this.ended !== undefined ? ExitReason.exit : reason;
+  }
+
+  /** Takes what has arrived. */
+  takeArrivals(): void {
+    this.#guarded(() => this.computer.takeArrivals());
+  }
+
+  sliceEnded(): void {
+    this.#guarded(() => this.computer.sliceEnded());
+  }
+
+  /** Nothing else is being done for the guest meanwhile. */
+  #guarded(action: () => void): void {
     try {
-      const reason = this.#cpu.exit();
-      return reason === 0 && this.computer.ended !== undefined ? ExitReason.exit : reason;
+      this.memory.settle();
+      action();
     } catch (error) {
       if (!(error instanceof HostelryError)) throw error;
-      this.#failure = { kind: "failed", code: error.code, message: error.message };
-      return ExitReason.exit;
-    } finally {
-      this.#inMonitor += performance.now() - before;
+      this.#failure = failed(error);
     }
   }
 

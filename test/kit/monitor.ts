@@ -1,6 +1,7 @@
 /** A machine with the monitor, on this thread, for tests that run guests in VMs. */
 import assert from "node:assert/strict";
 import { Doorbell } from "#base/doorbell.ts";
+import { Random } from "#base/random.ts";
 import { Frames } from "#machine/frames.ts";
 import { HostTime } from "#machine/host-time.ts";
 import type { Arrival, Outside } from "#machine/inputs.ts";
@@ -12,6 +13,8 @@ import { ImmediateCompiler, TranslationRegistry, type RegistryOptions } from "#m
 import { techniqueOf, type TechniqueOptions } from "#monitor/cpu/technique.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
+import { Paging } from "#monitor/memory/paging.ts";
+import type { BackingStore } from "#monitor/memory/swap.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import { VirtualMachine, type SavedVm, type VmEnd, type VmOptions } from "#monitor/vm.ts";
 import { address } from "#platform/memory-map.ts";
@@ -47,6 +50,8 @@ export interface TestMonitorOptions {
   readonly registry?: RegistryOptions;
   /** The standard machine if absent. */
   readonly model?: MachineModel;
+  /** With one, its VMs are paged. */
+  readonly store?: BackingStore;
 }
 
 export class TestMonitor {
@@ -59,8 +64,9 @@ export class TestMonitor {
   #until: () => boolean = () => false;
   #deadline = Infinity;
   #nextId = 1;
+  readonly #vms: VirtualMachine[] = [];
 
-  constructor({ memory = 64 * MIB, translate = false, registry = {}, model = standardModel }: TestMonitorOptions = {}) {
+  constructor({ memory = 64 * MIB, translate = false, registry = {}, model = standardModel, store }: TestMonitorOptions = {}) {
     const map = memoryMap(memory);
     const linear = allocate(map);
     this.processor = new Processor(linear, map, model);
@@ -71,7 +77,8 @@ export class TestMonitor {
       this.processor.translator = this.translations;
     }
     this.frames = Frames.create(memory / 4096);
-    this.memory = new MachineMemory(this.frames, map, this.processor.dma);
+    this.memory = new MachineMemory(this.frames, map, this.processor.dma, store);
+    if (store !== undefined) this.memory.reclaimer = new Paging({ guests: () => this.#vms.map(({ memory }) => memory), random: new Random(1) });
     this.monitor = new HartMonitor({
       processor: this.processor,
       doorbell: new Doorbell(),
@@ -101,6 +108,7 @@ export class TestMonitor {
       technique: techniqueOf({ cpu, mmu, shadow, rewrite, onIllegal }),
       ...rest,
     }, saved);
+    this.#vms.push(vm);
     if (typeof files === "string") vm.boot({ kernel: { format: "raw", bytes: assemble(files, { base: address.memory }) }, append: "" });
     else if (files !== undefined) vm.boot(files);
     return { vm, host, output: () => output, end: () => this.#ends.get(vm), x: (index) => vm.cores[0]!.state.get("x", index) };

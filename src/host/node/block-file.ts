@@ -54,12 +54,12 @@ export class BlockFile implements ImmediateBlockBackend {
 }
 
 /** The host may move less than all at once. */
-function transfer(buffers: readonly Uint8Array[], start: number, move: (views: Uint8Array[], position: number) => number): void {
+export function transfer(buffers: readonly Uint8Array[], start: number, move: (views: Uint8Array[], position: number) => number): void {
   let views = [...buffers];
   let position = start;
   while (views.length > 0) {
     const moved = move(views, position);
-    if (moved === 0) throw new Error("the file has become shorter than the disk");
+    if (moved === 0) throw new Error("the file has become shorter than it was");
     position += moved;
     views = rest(views, moved);
   }

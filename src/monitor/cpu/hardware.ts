@@ -7,6 +7,7 @@ import { FRAME_SIZE } from "#machine/frames.ts";
 import type { HartState } from "#machine/hart.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import { HardwareConfinement } from "../confinement.ts";
+import { faultKind } from "../exits.ts";
 import { emulateDeviceAccess } from "../io/emulated.ts";
 import type { VirtualMachine } from "../vm.ts";
 import type { CpuTechnique } from "./technique.ts";
@@ -61,7 +62,7 @@ export class HardwareTechnique implements CpuTechnique {
     const { memory } = this.#vm;
     if (memory.pmap.holds(page)) {
       const isWrite = this.#state.number("exitCause") === cause.storeGuestPage || this.#state.number("exitImplicit") === IMPLICIT_WRITE;
-      this.#vm.record(memory.pmap.frame(page) < 0 ? "first-touch" : "hidden-fault", physical);
+      this.#vm.record(faultKind(memory.pmap.frame(page)), physical);
       if (isWrite) memory.own(page);
       else memory.touch(page);
       return true;

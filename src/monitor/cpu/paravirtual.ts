@@ -10,7 +10,7 @@ import { FRAME_SIZE } from "#machine/frames.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { UserModeConfinement, type Confinement } from "../confinement.ts";
-import type { ExitKind } from "../exits.ts";
+import { faultKind, type ExitKind } from "../exits.ts";
 import { ENTROPY, SplitEntropy, type SavedSplit } from "../io/split.ts";
 import { DirectTables, type SavedDirect } from "../memory/direct.ts";
 import { Grants, type SavedGrants } from "../memory/grants.ts";
@@ -190,7 +190,7 @@ export class Paravirtual implements CpuTechnique {
     const { memory } = this.vm;
     const page = Math.floor(this.state.counter("exitTval") / FRAME_SIZE);
     if (!memory.pmap.holds(page) || this.direct.isTable(page)) return false;
-    this.vm.record(memory.pmap.frame(page) < 0 ? "first-touch" : "hidden-fault", page * FRAME_SIZE);
+    this.vm.record(faultKind(memory.pmap.frame(page)), page * FRAME_SIZE);
     if (isWrite) memory.own(page);
     else memory.touch(page);
     return true;

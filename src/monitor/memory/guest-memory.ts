@@ -1,19 +1,34 @@
 /**
  * A VM's physical memory. Frames come when pages are first touched, by the guest or by a device, and may go again: what is known to be zero, or to be
- * the same as another page, is given a frame that nobody writes to, and gets its own when it is written.
+ * the same as another page, is given a frame that nobody writes to, and gets its own when it is written. What the machine has no room for goes to a
+ * backing store, and comes back when it is touched.
  */
+import { HostelryError } from "#base/errors.ts";
 import type { DmaMemory } from "#machine/bus.ts";
 import { FRAME_SIZE, ZERO_FRAME } from "#machine/frames.ts";
 import { outOfRange } from "#machine/physical-memory.ts";
 import type { MachineMemory } from "./machine-memory.ts";
 import { GStageTables, type SavedTables } from "./nested.ts";
-import { Pmap, UNTOUCHED, type NoFrame } from "./pmap.ts";
+import { isPagedOut, pagedOut, Pmap, slotOf, UNTOUCHED, type NoFrame } from "./pmap.ts";
+import { wentTogether, writeOut } from "./swap.ts";
 
-/** A VM's memory where it stands: its frames hold the contents. */
+/** A VM's memory where it stands: its frames, and its slots in the backing store, hold the contents. */
 export interface SavedGuestMemory {
   readonly frames: Int32Array;
   readonly tables: SavedTables;
+  readonly paging: PagingCounts;
 }
+
+/** Pages that went to the backing store, and that came back; and of these, those that nobody had asked for yet, and those of them that were used then. */
+export interface PagingCounts {
+  readonly outs: number;
+  readonly ins: number;
+  readonly prefetched: number;
+  readonly prefetchedUsed: number;
+}
+
+/** For what is read from the backing store, but has no frame. */
+const UNWANTED = new Uint8Array(FRAME_SIZE);
 
 /** What must not know of a page any more. */
 export interface Forgetting {
@@ -37,6 +52,17 @@ export class GuestMemory implements DmaMemory {
   isFixed: ((page: number) => boolean) | undefined;
   /** Told of a hidden page's use. */
   used: ((page: number) => void) | undefined;
+  /** Whether a hart is just now between the two halves of an atomic access to this frame. */
+  isReserved: ((frame: number) => boolean) | undefined;
+  /** Frames that it may have; more while the machine has enough. */
+  limit: number;
+  /** Why a device could not have a page. Its VM can't go on. */
+  failure: HostelryError | undefined;
+  readonly #paging: { -readonly [Name in keyof PagingCounts]: PagingCounts[Name] };
+  /** Pages that came back before they were asked for. */
+  readonly #early = new Set<number>();
+  /** Pages whose frames somebody has in hand: see `settle`. */
+  readonly #held = new Set<number>();
   readonly #entry: [low: number, high: number] = [0, 0];
 
   /** New, or `saved`. Throws HostelryError `no-frames` if not even the root of its tables can be had. */
@@ -46,11 +72,23 @@ export class GuestMemory implements DmaMemory {
     this.machine = memory;
     this.owner = owner;
     this.pmap = new Pmap(range.base / FRAME_SIZE, saved?.frames ?? range.size / FRAME_SIZE);
+    this.limit = this.pmap.pages;
+    this.#paging = { ...(saved?.paging ?? { outs: 0, ins: 0, prefetched: 0, prefetchedUsed: 0 }) };
     this.tables = new GStageTables(memory, owner, saved?.tables);
   }
 
   save(): SavedGuestMemory {
-    return { frames: this.pmap.save(), tables: this.tables.save() };
+    return { frames: this.pmap.save(), tables: this.tables.save(), paging: this.paging };
+  }
+
+  get paging(): PagingCounts {
+    return { ...this.#paging };
+  }
+
+  /** Nobody has frames of its pages in hand from here on. To be called before anything is done for the guest. */
+  settle(): void {
+    this.#held.clear();
+    this.machine.makeRoom(this.owner);
   }
 
   /** It is another hart's from now on: what this one has decoded and translated of it is gone, since it will not hear of changes. */
@@ -58,24 +96,29 @@ export class GuestMemory implements DmaMemory {
     for (const [, frame] of this.pmap.entries()) this.machine.writable(frame);
   }
 
-  /** The frame behind a page, to be read: the page gets one if it has none. Throws HostelryError `no-frames`. */
+  /** The frame behind a page, to be read: the page gets one if it has none. Throws HostelryError `no-frames` or `swap`. */
   touch(page: number): number {
+    this.#held.add(page);
     const frame = this.pmap.frame(page);
+    if (isPagedOut(frame)) return this.#pageIn(page, slotOf(frame));
     if (frame < 0) return this.#show(page, ZERO_FRAME, "shared");
     if (this.pmap.isHidden(page)) this.#unhide(page, frame);
     return frame;
   }
 
-  /** The frame behind a page, to be written: it is the VM's own. Throws HostelryError `no-frames`. */
+  /** The frame behind a page, to be written: it is the VM's own. Throws HostelryError `no-frames` or `swap`. */
   own(page: number): number {
+    this.#held.add(page);
     const frame = this.pmap.frame(page);
+    if (isPagedOut(frame)) return this.#pageIn(page, slotOf(frame));
     if (frame < 0) return this.#show(page, this.machine.take(this.owner, "private"), "own");
     if (this.pmap.isHidden(page)) this.#unhide(page, frame);
     return this.pmap.isShared(page) ? this.#break(page, frame) : frame;
   }
 
-  /** Pages lose their frames, and with them what they hold. Left out are those that aren't memory, have none, or keep them. */
+  /** Pages lose their frames or their slots, and with them what they hold. Left out are those that aren't memory, have none, or keep them. */
   vacate(pages: readonly number[], left: NoFrame): void {
+    for (const page of pages) if (this.pmap.holds(page)) this.#giveSlotBack(page, left);
     this.#replace(this.#movable(pages), (page) => {
       this.pmap.set(page, left);
       this.tables.unmap(page);
@@ -86,6 +129,32 @@ export class GuestMemory implements DmaMemory {
   isMovable(page: number): boolean {
     const { pmap } = this;
     return pmap.holds(page) && pmap.frame(page) >= 0 && this.isFixed?.(page) !== true;
+  }
+
+  /** Whether a page's frame may go to the backing store: nobody else has it, and nobody has it in hand. */
+  isPageable(page: number): boolean {
+    if (!this.isMovable(page) || this.#held.has(page)) return false;
+    const frame = this.pmap.frame(page);
+    return frame !== ZERO_FRAME && (!this.pmap.isShared(page) || this.machine.frames.info(frame).count === 1) && this.isReserved?.(frame) !== true;
+  }
+
+  /** What these pages hold goes to the backing store, as far as it has room, and their frames are free: so many. Zeros need no room. Throws HostelryError `swap`, and nothing has changed. */
+  pageOut(pages: readonly number[]): number {
+    const { machine, pmap } = this;
+    const pageable = [...new Set(pages)].filter((page) => this.isPageable(page) && this.#makeOwn(page));
+    const contents = new Map(pageable.map((page) => [page, machine.readable(pmap.frame(page))]));
+    const zeros = pageable.filter((page) => machine.isZero(pmap.frame(page)));
+    for (const page of zeros) contents.delete(page);
+    const { slots, failure } = writeOut(machine.store, contents);
+    const gone = [...zeros, ...slots.keys()];
+    if (gone.length === 0 && failure !== undefined) throw failure;
+    this.#replace(gone, (page) => {
+      const slot = slots.get(page);
+      pmap.set(page, slot === undefined ? UNTOUCHED : pagedOut(slot));
+      this.tables.unmap(page);
+    });
+    this.#paging.outs += slots.size;
+    return gone.length;
   }
 
   /** A page's own frame is not written to any more, so that others may join: the frame. `forgetting` is the caller's to tell. */
@@ -141,7 +210,54 @@ export class GuestMemory implements DmaMemory {
       this.pmap.set(page, UNTOUCHED);
       this.#release(frame);
     }
+    for (let page = this.pmap.firstPage; this.pmap.holds(page); page++) this.#giveSlotBack(page, UNTOUCHED);
     this.tables.release();
+  }
+
+  /** A page comes back, and with it those that went with it, if there is room: hidden, so that it is seen whether they are used. */
+  #pageIn(page: number, slot: number): number {
+    const { machine, pmap, owner } = this;
+    const frame = machine.take(owner, "private");
+    const pages = machine.isShort ? [page] : wentTogether(pmap, page);
+    const frames = pages.map((other) => (other === page ? frame : machine.frames.take(owner, "private")));
+    try {
+      machine.store.read(slot - pages.indexOf(page), frames.map((its) => (its < 0 ? UNWANTED : machine.writable(its))));
+    } catch (error) {
+      for (const its of frames) if (its >= 0) machine.release(its);
+      throw error;
+    }
+    pages.forEach((other, i) => {
+      if (frames[i]! < 0) return;
+      machine.store.release(slotOf(pmap.frame(other)));
+      pmap.set(other, frames[i]!);
+      this.#paging.ins++;
+      if (other !== page) this.#hideEarly(other);
+    });
+    this.tables.map(page, frame, "read-write");
+    this.used?.(page);
+    return frame;
+  }
+
+  #hideEarly(page: number): void {
+    this.pmap.setHidden(page, true);
+    this.#early.add(page);
+    this.#paging.prefetched++;
+  }
+
+  /** A page that others may join is the VM's own again, unless somebody has. */
+  #makeOwn(page: number): boolean {
+    const frame = this.pmap.frame(page);
+    if (!this.pmap.isShared(page)) return true;
+    if (!this.machine.frames.reclaim(frame, this.owner)) return false;
+    this.#show(page, frame, "own");
+    return true;
+  }
+
+  #giveSlotBack(page: number, left: NoFrame): void {
+    const frame = this.pmap.frame(page);
+    if (!isPagedOut(frame)) return;
+    this.machine.store.release(slotOf(frame));
+    this.pmap.set(page, left);
   }
 
   #movable(pages: readonly number[]): number[] {
@@ -152,7 +268,10 @@ export class GuestMemory implements DmaMemory {
   #replace(pages: readonly number[], change: (page: number) => void): void {
     if (pages.length === 0) return;
     const before = pages.map((page) => this.pmap.frame(page));
-    pages.forEach(change);
+    pages.forEach((page) => {
+      this.#early.delete(page);
+      change(page);
+    });
     this.forgetting?.pages(pages);
     for (const frame of before) this.#release(frame);
   }
@@ -174,6 +293,7 @@ export class GuestMemory implements DmaMemory {
   #unhide(page: number, frame: number): void {
     this.pmap.setHidden(page, false);
     this.tables.map(page, frame, this.pmap.isShared(page) ? "read-only" : "read-write");
+    if (this.#early.delete(page)) this.#paging.prefetchedUsed++;
     this.used?.(page);
   }
 
@@ -196,6 +316,17 @@ export class GuestMemory implements DmaMemory {
     }
     if (length === 0) return new Uint8Array(0);
     const inPage = address % FRAME_SIZE;
-    return contents(Math.floor(address / FRAME_SIZE)).subarray(inPage, Math.min(inPage + length, FRAME_SIZE));
+    return this.#forDevice(() => contents(Math.floor(address / FRAME_SIZE))).subarray(inPage, Math.min(inPage + length, FRAME_SIZE));
+  }
+
+  /** A device makes of what is thrown what it can; but its VM is to end. */
+  #forDevice(contents: () => Uint8Array): Uint8Array {
+    try {
+      this.machine.makeRoom(this.owner);
+      return contents();
+    } catch (error) {
+      if (error instanceof HostelryError) this.failure ??= error;
+      throw error;
+    }
   }
 }

@@ -3,16 +3,32 @@ import { HostelryError } from "#base/errors.ts";
 import { FRAME_SIZE, type Frames, type FrameState } from "#machine/frames.ts";
 import type { MemoryMap } from "#machine/layout.ts";
 import type { PhysicalMemory } from "#machine/physical-memory.ts";
+import { noStore, type BackingStore } from "./swap.ts";
+
+/** Sees to it that there are free frames; VMs are known to it by their numbers. */
+export interface Reclaimer {
+  /** Before something is done for this VM, if there are few. */
+  makeRoom(owner: number): void;
+  /** While something is done for it, and there is none: others have to give some. Returns whether they have. Throws HostelryError `swap` if they could not. */
+  takeFromOthers(owner: number): boolean;
+}
+
+/** What is done for a VM at a time takes fewer frames, nearly always. */
+const RESERVE = 128;
 
 export class MachineMemory {
   readonly frames: Frames;
+  /** Where pages go that there are no frames for. */
+  readonly store: BackingStore;
+  reclaimer: Reclaimer | undefined;
   /** Memory as 32-bit words, for tables: see `wordOf`. */
   readonly words: Uint32Array;
   readonly #physical: PhysicalMemory;
   readonly #base: number;
 
-  constructor(frames: Frames, map: MemoryMap, physical: PhysicalMemory) {
+  constructor(frames: Frames, map: MemoryMap, physical: PhysicalMemory, store: BackingStore = noStore) {
     this.frames = frames;
+    this.store = store;
     this.#base = map.ramBase;
     this.#physical = physical;
     this.words = physical.words;
@@ -28,12 +44,29 @@ export class MachineMemory {
     return 4 * this.wordOf(frame);
   }
 
-  /** A frame of zeros. Throws HostelryError `no-frames`. */
+  /** A frame of zeros. Throws HostelryError `no-frames`, or `swap`. */
   take(owner: number, state: FrameState): number {
-    const frame = this.frames.take(owner, state);
+    let frame = this.frames.take(owner, state);
+    if (frame < 0 && this.reclaimer?.takeFromOthers(owner) === true) frame = this.frames.take(owner, state);
     if (frame < 0) throw outOfFrames();
     this.writable(frame).fill(0);
     return frame;
+  }
+
+  /** Before something is done for a VM. */
+  makeRoom(owner: number): void {
+    if (this.frames.available < RESERVE) this.reclaimer?.makeRoom(owner);
+  }
+
+  /** Whether there are not as many free frames as to use some for what may not be needed. */
+  get isShort(): boolean {
+    return this.frames.available < RESERVE / 2;
+  }
+
+  isZero(frame: number): boolean {
+    const first = this.wordOf(frame);
+    for (let at = first; at < first + FRAME_SIZE / 4; at++) if (this.words[at] !== 0) return false;
+    return true;
   }
 
   /** Four frames of zeros in a row: the first. Throws HostelryError `no-frames`. */
@@ -70,5 +103,5 @@ export class MachineMemory {
 }
 
 function outOfFrames(): HostelryError {
-  return new HostelryError("no-frames", "the machine has no free frame left: stop a VM, or serve with more --memory");
+  return new HostelryError("no-frames", "the machine has no free frame left: stop a VM, or serve with more --memory or --swap");
 }

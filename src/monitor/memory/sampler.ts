@@ -46,9 +46,10 @@ export class Sampler {
     this.#set.begin(this.#absent.length + this.#hidden.size);
   }
 
-  /** A page that got its first frame has been used. What is still hidden stays so: it costs nothing. */
+  /** A page that got its first frame has been used, unless that was ahead of its use. What is still hidden stays so: it costs nothing. */
   #end(): void {
-    for (const page of this.#absent) if (this.#memory.pmap.frame(page) >= 0) this.#set.touched();
+    const { pmap } = this.#memory;
+    for (const page of this.#absent) if (pmap.frame(page) >= 0 && !pmap.isHidden(page)) this.#set.touched();
     this.#set.end();
     this.#hidden.clear();
   }

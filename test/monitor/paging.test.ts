@@ -1,0 +1,135 @@
+/** Guests that have more in memory than the machine has frames, under every technique: nothing is lost. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { Balloon } from "#monitor/memory/balloon.ts";
+import { address } from "#platform/memory-map.ts";
+import { EXIT, TestMonitor, type TestVm, type TestVmOptions } from "../kit/monitor.ts";
+import { TestStore } from "../kit/store.ts";
+import { allTechniques, titleOf } from "../kit/techniques.ts";
+
+const MIB = 1 << 20;
+const [FIRST, PAGES, PASSES] = [64, 1600, 4];
+
+/** Goes through its pages again and again: each has to hold what the last pass has written there, and has code that is called. */
+const GUEST = `
+  li   s0, ${address.memory + FIRST * 4096}
+  li   s1, ${address.memory + (FIRST + PAGES) * 4096}
+  li   s2, 0
+  li   s3, 4096
+  li   s5, ${PASSES}
+  li   s6, 0x00008067
+  pass:
+  mv   t0, s0
+  page:
+  beqz s2, write
+  ld   t1, 16(t0)
+  mul  t2, t0, s2
+  bne  t1, t2, lost
+  jalr t0
+  write:
+  addi t3, s2, 1
+  mul  t2, t0, t3
+  sd   t2, 16(t0)
+  sw   s6, 0(t0)
+  add  t0, t0, s3
+  bltu t0, s1, page
+  fence.i
+  addi s2, s2, 1
+  bne  s2, s5, pass
+  li   a0, 1
+  ${EXIT}
+  lost:
+  li   a0, 2
+  ${EXIT.replaceAll("stay", "stay2")}`;
+
+const scene = (slots: number, technique: TestVmOptions["technique"], memory = 4 * MIB): { monitor: TestMonitor; store: TestStore; guest: TestVm } => {
+  const store = new TestStore(slots);
+  const monitor = new TestMonitor({ translate: true, memory, store });
+  const guest = monitor.create(GUEST, { memory: 8 * MIB, ...(technique && { technique }) });
+  guest.vm.computer.longestSlice = 1000;
+  monitor.start(guest);
+  return { monitor, store, guest };
+};
+
+for (const technique of allTechniques) test(`a guest on ${titleOf(technique)} with more than the machine has: pages come and go, and hold what they held`, () => {
+  const { monitor, store, guest } = scene(2000, technique);
+  monitor.run(() => guest.end() !== undefined, 60_000);
+  assert.deepEqual(guest.end(), { kind: "fail", code: 1 });
+  const { memory } = guest.vm;
+  const { outs, ins, prefetched, prefetchedUsed } = memory.paging;
+  assert.ok(ins > (PASSES - 2) * (PAGES - 1024) && outs >= ins && prefetched > 0 && prefetchedUsed > 0, JSON.stringify(memory.paging));
+  assert.equal(outs - ins, memory.pmap.counts.pagedOut);
+  assert.equal(store.slots.used, memory.pmap.counts.pagedOut);
+  guest.vm.release();
+  assert.equal(store.slots.used, 0);
+  assert.equal(monitor.frames.available, monitor.frames.usable);
+});
+
+suite("a swap file", () => {
+  const OTHER = `
+    li   s0, ${address.memory + 16 * 4096}
+    wait:
+    ld   t0, 0(s0)
+    beqz t0, wait
+    li   a0, 3
+    ${EXIT}`;
+
+  /** How the guest with too much ends; the other goes on whatever happens. */
+  const endBeside = (slots: number, broken: (store: TestStore) => void): { readonly end: ReturnType<TestVm["end"]>; readonly store: TestStore } => {
+    const { monitor, store, guest } = scene(slots, undefined);
+    const other = monitor.create(OTHER);
+    monitor.start(other);
+    monitor.run(() => guest.vm.memory.paging.ins > 0 || guest.end() !== undefined);
+    broken(store);
+    monitor.run(() => guest.end() !== undefined);
+    guest.vm.release();
+    assert.equal(other.end(), undefined);
+    Object.assign(store.broken, { read: false, write: false });
+    other.vm.memory.writable(address.memory + 16 * 4096, 1)[0] = 1;
+    monitor.run(() => other.end() !== undefined);
+    assert.deepEqual(other.end(), { kind: "fail", code: 3 });
+    other.vm.release();
+    assert.deepEqual([monitor.frames.available, store.slots.used], [monitor.frames.usable, 0]);
+    return { end: guest.end(), store };
+  };
+
+  test("that is full: whoever finds no frame ends", () => {
+    const { end } = endBeside(200, () => {});
+    assert.ok(end?.kind === "failed" && end.code === "no-frames", JSON.stringify(end));
+  });
+
+  for (const way of ["write", "read"] as const) test(`from which nothing can be ${way === "write" ? "written" : "read"}: whoever needs it ends`, () => {
+    const { end } = endBeside(4000, ({ broken }) => (broken[way] = true));
+    assert.ok(end?.kind === "failed" && end.code === "swap" && end.message.includes("it is broken"), JSON.stringify(end));
+  });
+
+  test("ends the VM of a device that can't have its page, whatever the device makes of it", () => {
+    const { monitor, store, guest } = scene(4000, undefined);
+    const { memory } = guest.vm;
+    monitor.run(() => memory.pmap.counts.pagedOut > 0);
+    store.broken.read = true;
+    const page = Array.from({ length: PAGES }, (_, i) => memory.pmap.firstPage + FIRST + i).find((at) => memory.pmap.frame(at) < -1)!;
+    assert.throws(() => memory.readable(page * 4096, 8), { code: "swap" });
+    store.broken.read = false;
+    monitor.run(() => guest.end() !== undefined);
+    const end = guest.end();
+    assert.ok(end?.kind === "failed" && end.code === "swap");
+  });
+
+  test("keeps what the balloon took no longer, and goes along to another hart", () => {
+    const { monitor, store, guest } = scene(4000, undefined);
+    const { memory } = guest.vm;
+    monitor.run(() => memory.paging.ins > 0);
+    monitor.monitor.stop(guest.vm);
+    const moved = monitor.create(undefined, { memory: 8 * MIB, id: guest.vm.id }, guest.vm.save());
+    memory.forget();
+    monitor.start(moved);
+    monitor.run(() => moved.end() !== undefined);
+    assert.deepEqual(moved.end(), { kind: "fail", code: 1 });
+    const { pmap } = moved.vm.memory;
+    const [out, used] = [pmap.counts.pagedOut, store.slots.used];
+    assert.equal(out, used);
+    new Balloon(moved.vm.memory).inflate(Array.from({ length: pmap.pages }, (_, i) => pmap.firstPage + i));
+    assert.deepEqual([pmap.counts.pagedOut, store.slots.used, pmap.counts.ballooned], [0, 0, pmap.pages]);
+  });
+});

@@ -12,6 +12,8 @@ export interface HartMonitorOptions {
   readonly doorbell: Doorbell;
   /** Called where the hart stands still; returns false when it is to come to its end. */
   readonly attend: () => boolean;
+  /** Milliseconds after which `attend` wants to be called again, though all VMs wait. */
+  readonly patience?: () => number;
   /** A VM is off. It is not released yet. */
   readonly ended: (vm: VirtualMachine, end: VmEnd) => void;
 }
@@ -120,7 +122,7 @@ export class HartMonitor {
 
   #wait(rings: number, milliseconds: number): void {
     const now = performance.now();
-    let patience = milliseconds;
+    let patience = Math.min(milliseconds, this.#options.patience?.() ?? Infinity);
     for (const vm of this.#scheduler.items) if (!this.#scheduler.awake(vm)) patience = Math.min(patience, this.#deadlines.get(vm)! - now);
     if (patience > 0) this.#options.doorbell.wait(rings, patience);
   }

@@ -99,9 +99,10 @@ suite("VMs on two harts", { skip: "skip" in found && found.skip }, () => {
     const harts = new Harts({ harts: 1, memory: 160 * MIB });
     try {
       const files = await open();
-      const first = new WatchedConsole(harts.create({ ...config, name: "first" }, files));
+      const alone = { ...config, shareGroup: null };
+      const first = new WatchedConsole(harts.create({ ...alone, name: "first" }, files));
       await first.until(/hostelry:~# /, PATIENCE);
-      const second = harts.create({ ...config, name: "second" }, files);
+      const second = harts.create({ ...alone, name: "second" }, files);
       const { end } = await second.result.catch((error: { code: string }) => ({ end: error }));
       assert.equal("code" in end ? end.code : end.kind, "no-frames");
       first.type("echo still $((40 + 2))\n");

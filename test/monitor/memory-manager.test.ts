@@ -14,7 +14,7 @@ const MIB = 1 << 20;
 const PATIENCE = 60_000;
 const found = await defaultImage();
 
-const config = { cpus: 1, memory: 128 * MIB, clock: "host", terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 } } as const;
+const config = { cpus: 1, memory: 128 * MIB, shareGroup: null, clock: "host", terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 } } as const;
 
 /** Reads its disk, and keeps what it has read as long as it can: slowly, since a balloon takes its time. */
 const READ = "exec 9</dev/vda; i=0; while [ $i -lt 60 ]; do dd if=/dev/vda of=/dev/null bs=1M count=1 skip=$i 2>/dev/null; i=$((i + 1)); sleep 0.05; done; echo 'has' read\n";

@@ -25,6 +25,8 @@ export interface HartData {
   readonly hart: number;
   readonly predecodedPages: number;
   readonly frames: SharedFrames;
+  /** What page sharing has seen. */
+  readonly hints: SharedArrayBuffer;
   readonly doorbell: SharedArrayBuffer;
   readonly port: MessagePort;
   /** Of the thread that compiles; without, there is no translator. */
@@ -41,6 +43,8 @@ export interface VmConfig {
   /** The usual one if absent. */
   readonly technique?: Technique;
   readonly seed?: number;
+  /** Its pages are shared with those of VMs of the same group; with none of the others' if it is null. The usual group if absent. */
+  readonly shareGroup?: string | null;
   readonly drives: readonly { readonly path: string; readonly readOnly: boolean }[];
   readonly terminal: { readonly columns: number; readonly rows: number };
   readonly allotment: Allotment;

@@ -10,10 +10,13 @@ import { Processor } from "#machine/processor.ts";
 import { TranslationRegistry } from "#machine/translate/registry.ts";
 import type { VmStats } from "#monitor/action.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
+import { Hints } from "#monitor/memory/hints.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
 import { Sampler } from "#monitor/memory/sampler.ts";
 import { savedPages } from "#monitor/memory/saved-pages.ts";
+import { Scanner } from "#monitor/memory/scanner.ts";
 import { defaultMemorySettings } from "#monitor/memory/settings.ts";
+import { saltOf, Sharing } from "#monitor/memory/sharing.ts";
 import { VirtualMachine, type VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { flushCompileCache } from "node:module";
@@ -37,6 +40,11 @@ if (data.compiler !== undefined) {
   const compiler = new WorkerCompiler(data.compiler, { memory: data.memory, map, imports, options });
   processor.translator = new TranslationRegistry(data.memory, map, processor.state, processor.hart, compiler);
 }
+
+const sharing = new Sharing(memory, new Hints(data.hints));
+const scanner = new Scanner(sharing, defaultMemorySettings.scanRate / data.harts);
+/** Of who doesn't say another. */
+const USUAL_GROUP = "";
 
 interface Resident {
   readonly vm: VirtualMachine;
@@ -63,8 +71,10 @@ const monitor = new HartMonitor({
   attend() {
     for (let message; (message = receiveMessageOnPort(data.port)) !== undefined; ) obey(message.message as HartCommand);
     for (const resident of residents.values()) tell(resident);
+    scanner.step(performance.now());
     return !closing;
   },
+  patience: () => scanner.patience,
   ended: (vm, end) => ended(vm, end),
 });
 
@@ -84,7 +94,10 @@ function report(message: HartReport): void {
 
 function obey(command: HartCommand): void {
   if (command.kind === "close") return void (closing = true);
-  if (command.kind === "memory") return void (settings = command.settings);
+  if (command.kind === "memory") {
+    settings = command.settings;
+    return scanner.setRate(settings.scanRate / data.harts);
+  }
   if (command.kind === "create") return create(command);
   if (command.kind === "adopt") return adopt(command);
   const resident = residents.get(command.id);
@@ -176,6 +189,7 @@ function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): 
     }, moved?.vm);
     const resident: Resident = { vm, config, control: new Int32Array(shared.control), outside, outputs, drives, sampler: new Sampler(vm.memory, new Random(id), moved?.workingSet), running: false };
     residents.set(id, resident);
+    if (config.shareGroup !== null) sharing.add({ memory: vm.memory, salt: saltOf(config.shareGroup ?? USUAL_GROUP) });
     return resident;
   } catch (error) {
     for (const drive of drives) drive.close();
@@ -187,6 +201,7 @@ function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): 
 function release(resident: Resident): void {
   const { vm, config, outside, outputs, sampler, running } = resident;
   if (running) pause(resident);
+  sharing.remove(vm.memory);
   const moved = { vm: vm.save(), outside: outside.save(), outputs: outputs.map((ring) => ring.take()), workingSet: sampler.save(), running };
   vm.memory.forget();
   processor.hart.exports.flushAll(map.hart);
@@ -207,15 +222,20 @@ function resume(resident: Resident): void {
 
 function discard(resident: Resident): void {
   residents.delete(resident.vm.id);
+  sharing.remove(resident.vm.memory);
   resident.vm.release();
   for (const drive of resident.drives) drive.close();
 }
 
 function boot(resident: Resident, files: BootFiles, done: "started" | "rebooted"): void {
-  resident.vm.boot(files);
+  const { vm } = resident;
+  vm.boot(files);
+  // Kernel and initramfs are others' too: they need not wait for the scanner.
+  sharing.offerAll(vm.memory);
+  scanner.hasten();
   resume(resident);
   garbage.collect(GARBAGE_AT_BOOT, "work");
-  report({ kind: done, id: resident.vm.id });
+  report({ kind: done, id: vm.id });
 }
 
 /** What it can't have any more ends it as anything later would. */

@@ -13,6 +13,7 @@ import { Balancer } from "#monitor/balancer.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
 import { ExitRecorder, type ExitTrace } from "#monitor/exits.ts";
 import { frameRuns } from "#monitor/memory/frame-map.ts";
+import { Hints } from "#monitor/memory/hints.ts";
 import { MemoryManager, type Entitlement, type Holding, type MemoryOrder } from "#monitor/memory/manager.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
 import type { VmEnd } from "#monitor/vm.ts";
@@ -78,10 +79,11 @@ export class Harts {
     const options = { harts, predecodedPages };
     const linear = allocate(memoryMap(memory, options), options);
     this.#frames = Frames.create(memory / 4096);
+    const hints = Hints.create(memory / 4096).shared;
     const compiler = interpreterOnly ? undefined : startCompiler(harts);
     compiler?.worker.on("error", (error) => this.#failed(error));
     this.#harts = Array.from({ length: harts }, (_, hart) =>
-      new Hart({ memory: linear, ramSize: memory, model, harts, hart, predecodedPages, frames: this.#frames.shared, compiler: compiler?.ports[hart] },
+      new Hart({ memory: linear, ramSize: memory, model, harts, hart, predecodedPages, frames: this.#frames.shared, hints, compiler: compiler?.ports[hart] },
         (report) => this.#heard(report), (error) => this.#failed(error)));
   }
 

@@ -104,6 +104,8 @@ export interface HartExports {
   flushGuests(state: number, guestPhysical: bigint, vmid: number, hasAddress: number, hasVmid: number): void;
   /** A guest's page, which may be read and executed, is about to have another frame than that at `host`. */
   forgetPage(state: number, guestPhysical: bigint, host: number): void;
+  /** No write TLB holds the frame at `host`. */
+  purgeWritable(state: number, host: number): void;
   flushAll(state: number): void;
   flushJumps(state: number): void;
   codeStore(state: number, host: number, bytes: number): void;

@@ -166,6 +166,12 @@ export class VirtualCore implements Core, Saveable {
     hart.exports.flushAll(map.hart);
   }
 
+  /** Nothing that the hart knows, of whatever guest, lets it write to the frame at this host address. */
+  purgeWritable(host: number): void {
+    const { hart, map } = this.#processor;
+    hart.exports.purgeWritable(map.hart, host);
+  }
+
   /** A page of the guest's, which could only be read and executed, has another frame, given by the host addresses of both. */
   moved(guestPhysical: bigint, before: number, after: number): void {
     const { hart, map } = this.#processor;

@@ -1,7 +1,7 @@
 /**
  * Shadow tables after each step of long random runs, against the guest's own tables as a plain model walks them: what an entry maps, the guest's
  * tables map, and allow; no traced page is writable; no frame is another's; what the reverse map has is what is mapped; and a TLB that holds
- * whatever it was once given is told of all that it may write to no longer, and by the guest's fences of all that is stale.
+ * whatever it was once given is told of all that has become a table, and by the guest's fences of all that is stale.
  */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -41,6 +41,9 @@ interface Cached {
   readonly isWritable: boolean;
   /** By which entry of a shadow table. */
   readonly view: number;
+  /** By which tables of the guest's, and how much one entry of those maps. */
+  readonly satp: bigint;
+  readonly span: bigint;
 }
 
 class Scene {
@@ -76,6 +79,9 @@ class Scene {
       harts: () => [this.state],
       selectView: () => this.state.set("satp", this.state.get("views", isVirtual ? 0 : this.#view())),
       flush: (what) => this.#forget(what),
+      purge: (frame) => {
+        for (const [key, cached] of this.tlb) if (cached.isWritable && cached.frame === frame) this.tlb.delete(key);
+      },
     });
     for (const view of [0, 1, 2]) this.state.set("views", this.shadow.nowhere, view);
     this.mode();
@@ -208,7 +214,31 @@ class Scene {
     for (const cached of this.tlb.values()) {
       const isAsked = (virtual === undefined || cached.virtual === (virtual & -4096n)) && (asid === undefined || cached.guestAsid === asid);
       assert.ok(!isAsked, `${cached.virtual.toString(16)} of ${cached.guestAsid} is still cached after a fence of ${virtual?.toString(16)}, ${asid}`);
+      if (virtual !== undefined && (asid === undefined || cached.guestAsid === asid)) this.#checkFenced(cached, virtual);
     }
+  }
+
+  /** A fence of one address of a large page is one of all of it: what is still cached is so still. */
+  #checkFenced(cached: Cached, virtual: bigint): void {
+    if (cached.span <= BigInt(PAGE) || (cached.virtual & -cached.span) !== (virtual & -cached.span)) return;
+    const leaf = this.#leafOf(cached.satp, cached.virtual);
+    const frame = leaf && this.guest.pmap.holds(leaf.page) ? this.guest.pmap.frame(leaf.page) : undefined;
+    assert.equal(frame, cached.frame, `${cached.virtual.toString(16)} is stale, of a large page with ${virtual.toString(16)}, which was fenced`);
+  }
+
+  /** What the guest's tables say of an address, if anything: which page, by an entry for how much. */
+  #leafOf(satp: bigint, virtual: bigint): { readonly page: number; readonly span: bigint } | undefined {
+    const levels = Number(satp >> 60n) - 5;
+    let table = Number(satp & ((1n << 44n) - 1n));
+    for (let level = levels - 1; level >= 0; level--) {
+      if (!this.guest.pmap.holds(table)) return undefined;
+      const [low, high] = this.guest.tableEntry(table, Number((virtual >> BigInt(12 + 9 * level)) & 511n));
+      if (!(low & pte.valid)) return undefined;
+      table = (high & 0x3f_ffff) * 2 ** 22 + (low >>> 10);
+      const span = BigInt(PAGE) << BigInt(9 * level);
+      if (low & (pte.read | pte.execute)) return { page: table + Number((virtual & (span - 1n)) >> 12n), span };
+    }
+    return undefined;
   }
 
   #forget({ virtual, asid }: { readonly virtual?: bigint; readonly asid?: number }): void {
@@ -237,6 +267,7 @@ class Scene {
       if (!(low & needed) || !this.#isSeen(low, access)) return undefined;
       const cached = {
         asid: Number((satp >> 44n) & 0xffffn), guestAsid: Number((state.get("parkedSatp") >> 44n) & 0xffffn), virtual, frame, isWritable: access === "store", view: this.#view(),
+        satp: state.get("parkedSatp"), span: this.#leafOf(state.get("parkedSatp"), virtual)?.span ?? 0n,
       };
       if (lent === undefined) this.tlb.set(Object.values(cached).join(), cached);
       return frame;
@@ -292,18 +323,15 @@ class Scene {
     const { shadow, guest } = this;
     const { tables } = shadow;
     assert.ok(tables.size < shadowBound(GUEST_PAGES) + 16, `${tables.size} tables`);
-    const writable = new Set<number>();
     for (const { table, index, page, frame, flags } of tables.mapped()) {
       assert.equal(guest.pmap.frame(page), frame);
       assert.deepEqual(this.#use(frame), { owner: OWNER, state: "private" });
-      if (flags & pte.write) {
-        assert.ok(!tables.isTraced(page), `the traced page ${page.toString(16)} is writable`);
-        writable.add(frame);
-      }
+      if (flags & pte.write) assert.ok(!tables.isTraced(page), `the traced page ${page.toString(16)} is writable`);
       if (table.flags === undefined) this.#checkImage(table.page, index, page, flags, table.view);
     }
-    for (const cached of this.tlb.values()) {
-      if (cached.isWritable) assert.ok(writable.has(cached.frame), `the hart may still write the frame ${cached.frame}, which the shadow protects, at ${cached.virtual.toString(16)}`);
+    const traced = new Set(Array.from({ length: GUEST_PAGES }, (_, i) => FIRST + i).filter((page) => tables.isTraced(page)).map((page) => guest.pmap.frame(page)));
+    for (const { isWritable, frame, virtual } of this.tlb.values()) {
+      assert.ok(!isWritable || !traced.has(frame), `the hart may still write the frame ${frame}, a table of the guest's, at ${virtual.toString(16)}`);
     }
   }
 

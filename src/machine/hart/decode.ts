@@ -160,8 +160,8 @@ export function defineDecoder(program: Program, translation: AddressTranslation,
       f.store("i64", page, handler.pageEnd, predecoded.header + (predecoded.entries + i) * 8);
     }
     f.store("i32", entry, page, frame.predecoded);
-    const flags = f.let(i32.load(entry, frame.flags));
-    f.if(i32.and(flags, frameFlags.writable), () => f.call(banks.purgeWritable, [state.base, host]));
+    f.call(banks.purgeWritable, [state.base, host]);
+    const flags = i32.load(entry, frame.flags);
     const kept = frameFlags.heads | frameFlags.translated;
     f.store("i32", entry, i32.or(i32.and(flags, kept), frameFlags.code), frame.flags);
     f.push(page);

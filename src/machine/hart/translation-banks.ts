@@ -8,7 +8,7 @@
 import { conditional, i32, i64, select, type Expr, type FunctionReference } from "#wasm/expression.ts";
 import type { FunctionBuilder, Local } from "#wasm/function.ts";
 import { privilege, status, virtualBit } from "../csr-bits.ts";
-import { bank, frame, layout } from "../layout.ts";
+import { bank, frame, frameFlags, layout } from "../layout.ts";
 import { previousPrivilege } from "./address-translation.ts";
 import { beginFilter, forgetGuestPage, forgetGuestPages, isKnown } from "./guest-page-cache.ts";
 import { bits, frameEntry, State, type Program } from "./program.ts";
@@ -326,35 +326,17 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     f.call(selectBank, [state.base]);
   });
 
-  const purgeWritable = module.function("purgeWritable", ["i32", "i32"], [], (f) => {
-    const state = new State(f);
-    const host = f.parameter(1);
-    const entry = f.local("i32");
-    const end = f.local("i32");
-    forEachBank(f, state, (base) => {
-      f.set(entry, i32.add(base, bank.write));
-      f.set(end, i32.add(entry, bank.writeEntries * 16));
-      f.loop((next) => {
-        const seen = i32.add(i32.wrap(i64.load(entry)), i32.load(entry, 8));
-        f.if(i32.eq(seen, host), () => f.store("i64", entry, -1));
-        f.set(entry, i32.add(entry, 16));
-        f.branchIf(next, i32.ltU(entry, end));
-      });
-    });
-  });
-
-  const purgeReadable = module.function("purgeReadable", ["i32", "i32"], [], (f) => {
-    const state = new State(f);
-    const host = f.parameter(1);
+  /** Of the banks' tables of this kind, the entries that lead to the frame at a host address go. */
+  const purge = (f: FunctionBuilder, state: State, host: Local, table: { readonly begin: number; readonly end: number }): void => {
     const entry = f.local("i32");
     const end = f.local("i32");
     const pieces = f.local("i32");
-    const readPieces = (1 << ((bank.write - bank.read) >> bank.usedShift)) - 1;
+    const all = (1 << ((table.end - table.begin) >> bank.usedShift)) - 1;
     forEachBank(f, state, (base) => {
-      f.set(pieces, i32.and(i32.load(base, bank.used), readPieces));
+      f.set(pieces, i32.and(i32.wrap(i64.shrU(i64.load(base, bank.used), table.begin >> bank.usedShift)), all));
       f.loop((nextPiece) => {
         f.if(pieces, () => {
-          f.set(entry, i32.add(i32.add(base, bank.read), i32.shl(i32.ctz(pieces), bank.usedShift)));
+          f.set(entry, i32.add(i32.add(base, table.begin), i32.shl(i32.ctz(pieces), bank.usedShift)));
           f.set(end, i32.add(entry, 1 << bank.usedShift));
           f.loop((next) => {
             const seen = i32.add(i32.wrap(i64.load(entry)), i32.load(entry, 8));
@@ -367,6 +349,19 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
         });
       });
     });
+  };
+
+  const purgeWritable = module.function("purgeWritable", ["i32", "i32"], [], (f) => {
+    const [state, host] = [new State(f), f.parameter(1)];
+    const entry = f.let(frameEntry(map, host));
+    const flags = f.let(i32.load(entry, frame.flags));
+    f.if(i32.eqz(i32.and(flags, frameFlags.writable)), () => f.return());
+    f.store("i32", entry, i32.and(flags, ~frameFlags.writable), frame.flags);
+    purge(f, state, host, { begin: bank.write, end: bank.exec });
+  });
+
+  const purgeReadable = module.function("purgeReadable", ["i32", "i32"], [], (f) => {
+    purge(f, new State(f), f.parameter(1), { begin: bank.read, end: bank.write });
   });
 
   const purgeExecutable = module.function("purgeExecutable", ["i32", "i32"], [], (f) => {

@@ -136,7 +136,7 @@ export class Places<Of extends Occupant> {
     const base = pageOf(host);
     let flags = view.getUint32(entry + frame.flags, true);
     if (!(flags & frameFlags.code)) {
-      (this.#hart.exports["purgeWritable"] as unknown as (state: number, host: number) => void)(this.#map.hart, base);
+      this.#hart.exports.purgeWritable(this.#map.hart, base);
       flags &= ~frameFlags.writable;
     }
     view.setUint32(entry + frame.flags, flags | frameFlags.code | frameFlags.translated, true);

@@ -60,6 +60,7 @@ export class ShadowPaging {
         const loaded = vm.cores.find((core) => core.isLoaded);
         for (const core of loaded === undefined ? vm.cores : [loaded]) core.flushGuest(what);
       },
+      purge: (frame) => vm.core.purgeWritable(vm.memory.machine.hostOf(frame)),
     });
   }
 

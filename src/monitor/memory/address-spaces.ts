@@ -27,8 +27,8 @@ export interface AddressSpacesOptions {
   readonly harts: () => readonly HartState[];
   /** Whether the guest is in VS-mode and VU-mode, and the hart tells them apart: then one view shows all. */
   readonly isVirtual: boolean;
-  /** The hart forgets all that it knows of the guest. */
-  readonly flushAll: () => void;
+  /** The hart forgets what it knows by its ASID. */
+  readonly flush: (asid: number) => void;
 }
 
 /** Physical addresses of a guest's memory have no more bits. */
@@ -43,7 +43,7 @@ export class AddressSpaces {
   readonly #memory: GuestMemory;
   readonly #tables: ShadowTables;
   readonly #harts: () => readonly HartState[];
-  readonly #flushAll: () => void;
+  readonly #flush: (asid: number) => void;
   /** Of each address space there is a root for each of these. */
   readonly #views: readonly ShadowView[];
   readonly #spaces = new Map<number, AddressSpace>();
@@ -54,11 +54,11 @@ export class AddressSpaces {
   #evictions = 0;
 
   /** Throws HostelryError `no-frames`. */
-  constructor({ memory, tables, harts, isVirtual, flushAll }: AddressSpacesOptions) {
+  constructor({ memory, tables, harts, isVirtual, flush }: AddressSpacesOptions) {
     this.#memory = memory;
     this.#tables = tables;
     this.#harts = harts;
-    this.#flushAll = flushAll;
+    this.#flush = flush;
     this.#views = isVirtual ? [everything] : Object.values(views);
     this.#nowhere = memory.machine.take(memory.owner, "page-table");
   }
@@ -148,7 +148,6 @@ export class AddressSpaces {
       this.makeRoom(root);
       if (this.#nextAsid > LAST_ASID) {
         this.dropAll();
-        this.#flushAll();
         this.#nextAsid = 1;
       }
       const shadowLevels = root.levels || BARE_LEVELS;
@@ -173,6 +172,7 @@ export class AddressSpaces {
       this.#setViews(state, () => this.nowhere);
       state.set("satp", this.nowhere);
     }
+    this.#flush(space.asid);
     for (const root of space.roots) this.#tables.letGo(root);
   }
 

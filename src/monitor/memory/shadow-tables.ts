@@ -7,7 +7,7 @@
 import { assert } from "#base/assert.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import { pte, span, type ShadowView } from "./guest-walk.ts";
+import { pte, type ShadowView } from "./guest-walk.ts";
 import { ReverseMap } from "./reverse-map.ts";
 
 /** Entries of a table. */
@@ -15,6 +15,8 @@ const ENTRIES = FRAME_SIZE / 8;
 const PPN_SHIFT = 10;
 /** Not the image of a guest's table. */
 const NO_FLAGS = -1;
+/** Of an entry, one of the bits that are for software: writable, but for its page being traced. */
+export const held = 0x100;
 
 /** What a table is the image of: a guest's table, or with `flags` the part of a large page that begins at this guest page. */
 export interface TableSource {
@@ -38,27 +40,26 @@ export interface ShadowTable extends TableSource {
 
 export interface ShadowTablesOptions {
   readonly memory: GuestMemory;
-  /** The hart may hold a translation of this virtual page (sign-extended by its mode's levels), or of any if it is undefined: it must not any more. */
-  readonly flush: (vpn: number | undefined, levels: number) => void;
+  /** The hart forgets all that it knows of the guest. */
+  readonly flush: () => void;
+  /** Nothing that the hart knows lets it write to this frame any more. */
+  readonly purge: (frame: number) => void;
 }
-
-/** So many addresses of a page are flushed one by one; if it has more, all go. */
-const FEW_ADDRESSES = 16;
 
 export class ShadowTables {
   readonly #memory: GuestMemory;
-  readonly #flush: ShadowTablesOptions["flush"];
+  readonly #flush: () => void;
+  readonly #purge: (frame: number) => void;
   readonly #byKey = new Map<number, ShadowTable>();
   readonly #byFrame = new Map<number, ShadowTable>();
   /** Images of each of the guest's tables. */
   readonly #images = new Map<number, ShadowTable[]>();
   readonly #mappings: ReverseMap;
-  /** The hart has just forgotten everything. */
-  #flushed = false;
 
-  constructor({ memory, flush }: ShadowTablesOptions) {
+  constructor({ memory, flush, purge }: ShadowTablesOptions) {
     this.#memory = memory;
     this.#flush = flush;
+    this.#purge = purge;
     this.#mappings = new ReverseMap(memory.pmap.firstPage, memory.pmap.pages);
   }
 
@@ -114,46 +115,43 @@ export class ShadowTables {
 
   /** Maps a guest page, behind which is `frame`. */
   map(table: ShadowTable, index: number, page: number, frame: number, flags: number): void {
-    assert(table.pages !== undefined, "pages are mapped in the last level", { level: table.level });
-    if (this.entry(table, index) !== 0) this.drop(table, index);
+    const { pages } = table;
+    assert(pages !== undefined, "pages are mapped in the last level", { level: table.level });
+    const place = table.frame * ENTRIES + index;
+    const isOther = this.entry(table, index) !== 0 && pages[index] !== page;
+    if (isOther) this.#mappings.remove(pages[index]!, place);
+    if (isOther || this.entry(table, index) === 0) this.#mappings.add(page, place);
+    pages[index] = page;
     this.#set(table, index, frame, flags | pte.valid | pte.accessed | pte.dirty);
-    table.pages[index] = page;
-    this.#mappings.add(page, table.frame * ENTRIES + index);
   }
 
-  /** An entry is gone, and what only it led to. */
+  /** An entry is gone, and what only it led to. What the hart knows by it may be as stale as a TLB's. */
   drop(table: ShadowTable, index: number): void {
-    const low = this.entry(table, index);
-    if (low === 0) return;
+    if (this.entry(table, index) === 0) return;
     const place = table.frame * ENTRIES + index;
     if (table.pages !== undefined) {
       this.#mappings.remove(table.pages[index]!, place);
-      // What is mapped nowhere will not be found when it becomes a table. And of a large page the guest may fence one address for all.
-      if (low & pte.write || table.flags !== undefined) this.#flushEntry(table, index);
-      this.#clear(table, index);
+      this.#setLow(table, index, 0);
       return;
     }
     const child = this.next(table, index)!;
-    this.#separate(child);
-    this.#clear(table, index);
+    this.#setLow(table, index, 0);
     child.parents.delete(place);
+    // Of a large page the guest may fence one address for all, and the hart doesn't know that it is one.
+    if (child.flags !== undefined && table.flags === undefined) this.#flush();
     this.#freeIfUnused(child);
   }
 
   /** Guest pages are no longer seen anywhere, nor by what the hart may still know of entries that were dropped: their next use comes to the monitor. */
   unmap(pages: readonly number[], hart: "flushed" | "flush" = "flush"): void {
-    if (hart === "flush") this.#flush(undefined, 0);
-    this.#flushed = true;
-    for (const page of pages) {
-      for (const place of [...this.#mappings.entries(page)]) this.drop(this.#byFrame.get(Math.floor(place / ENTRIES))!, place % ENTRIES);
-    }
-    this.#flushed = false;
+    if (hart === "flush") this.#flush();
+    for (const page of pages) for (const place of [...this.#mappings.entries(page)]) this.drop(this.#tableAt(place), place % ENTRIES);
   }
 
   /** A guest's table has no images any more, but as a root. */
   forget(page: number): void {
     for (const table of [...this.imagesOf(page)]) {
-      for (const place of [...table.parents]) this.drop(this.#byFrame.get(Math.floor(place / ENTRIES))!, place % ENTRIES);
+      for (const place of [...table.parents]) this.drop(this.#tableAt(place), place % ENTRIES);
       if (table.roots > 0) this.#empty(table);
     }
   }
@@ -164,7 +162,6 @@ export class ShadowTables {
   }
 
   letGo(table: ShadowTable): void {
-    this.#separate(table);
     table.roots--;
     this.#freeIfUnused(table);
   }
@@ -202,77 +199,52 @@ export class ShadowTables {
   /** No entry lets a guest page be written. */
   protect(page: number): void {
     for (const place of this.#mappings.entries(page)) {
-      const mapping = this.#byFrame.get(Math.floor(place / ENTRIES))!;
-      const index = place % ENTRIES;
-      const low = this.entry(mapping, index);
-      if (!(low & pte.write)) continue;
-      this.#flushEntry(mapping, index);
-      this.#memory.machine.words[this.#memory.machine.wordOf(mapping.frame) + 2 * index] = low & ~pte.write;
+      const [table, index] = [this.#tableAt(place), place % ENTRIES];
+      const low = this.entry(table, index);
+      if (low & pte.write) this.#setLow(table, index, (low & ~pte.write) | held);
+    }
+    const { pmap } = this.#memory;
+    if (pmap.holds(page) && pmap.frame(page) >= 0) this.#purge(pmap.frame(page));
+  }
+
+  /** Its writes are the guest's own again. */
+  #untrace(page: number): void {
+    this.#images.delete(page);
+    for (const place of this.#mappings.entries(page)) {
+      const [table, index] = [this.#tableAt(place), place % ENTRIES];
+      const low = this.entry(table, index);
+      if (low & held) this.#setLow(table, index, (low & ~held) | pte.write);
     }
   }
 
   #freeIfUnused(table: ShadowTable): void {
     if (table.parents.size > 0 || table.roots > 0) return;
+    this.#empty(table);
     this.#byKey.delete(table.key);
     this.#byFrame.delete(table.frame);
     const images = this.#images.get(table.page);
     if (table.flags === undefined && images !== undefined) {
       images.splice(images.indexOf(table), 1);
-      if (images.length === 0) this.#images.delete(table.page);
+      if (images.length === 0) this.#untrace(table.page);
     }
     this.#memory.machine.release(table.frame);
-  }
-
-  /** One way to a table is about to go. While it is still known at which addresses the table is seen, the hart forgets what it knows by this one. */
-  #separate(table: ShadowTable): void {
-    if (table.parents.size + table.roots === 1) this.#empty(table);
-    else if (!this.#flushed) this.#flush(undefined, 0);
   }
 
   #empty(table: ShadowTable): void {
     const { words } = this.#memory.machine;
     const first = this.#memory.machine.wordOf(table.frame);
-    let many = table.pages === undefined ? FEW_ADDRESSES : 0;
-    for (let at = first; at < first + 2 * ENTRIES; at += 2) if (words[at]! !== 0) many++;
-    const alone = many > FEW_ADDRESSES && !this.#flushed;
-    if (alone) {
-      this.#flush(undefined, 0);
-      this.#flushed = true;
-    }
     for (let index = 0; index < ENTRIES; index++) if (words[first + 2 * index]! !== 0) this.drop(table, index);
-    if (alone) this.#flushed = false;
   }
 
   #set(table: ShadowTable, index: number, frame: number, flags: number): void {
-    const { machine } = this.#memory;
-    machine.words[machine.wordOf(table.frame) + 2 * index] = (machine.pageNumber(frame) << PPN_SHIFT) | flags;
+    this.#setLow(table, index, (this.#memory.machine.pageNumber(frame) << PPN_SHIFT) | flags);
   }
 
-  #clear(table: ShadowTable, index: number): void {
-    this.#memory.machine.words[this.#memory.machine.wordOf(table.frame) + 2 * index] = 0;
+  #setLow(table: ShadowTable, index: number, low: number): void {
+    this.#memory.machine.words[this.#memory.machine.wordOf(table.frame) + 2 * index] = low;
   }
 
-  /** The hart forgets what it knows by this entry. */
-  #flushEntry(table: ShadowTable, index: number): void {
-    if (this.#flushed) return;
-    const addresses = new Map<number, number>();
-    if (this.#collect(table, index, addresses)) for (const [vpn, levels] of addresses) this.#flush(vpn, levels);
-    else this.#flush(undefined, 0);
-  }
-
-  /** Virtual pages at which an entry is seen, with the levels of their address space; false if there are many. */
-  #collect(table: ShadowTable, index: number, into: Map<number, number>, below = 0): boolean {
-    const vpn = index * span(table.level) + below;
-    if (table.roots > 0) into.set(vpn, table.level + 1);
-    // The many roots that share a kernel's tables have them in the same place.
-    const places = new Set<number>();
-    for (const place of table.parents) {
-      const parent = this.#byFrame.get(Math.floor(place / ENTRIES))!;
-      const seenAt = (parent.level * 2 + Number(parent.roots > 0)) * ENTRIES + (place % ENTRIES);
-      if (parent.parents.size === 0 && places.has(seenAt)) continue;
-      places.add(seenAt);
-      if (!this.#collect(parent, place % ENTRIES, into, vpn) || into.size > FEW_ADDRESSES) return false;
-    }
-    return true;
+  #tableAt(place: number): ShadowTable {
+    return this.#byFrame.get(Math.floor(place / ENTRIES))!;
   }
 }

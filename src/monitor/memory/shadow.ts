@@ -10,7 +10,7 @@ import { AddressSpaces, BARE_FLAGS, type AddressSpace } from "./address-spaces.t
 import type { GuestMemory } from "./guest-memory.ts";
 import { everything, GuestWalk, isSeen, pte, span, viewOf, views, type Access, type View } from "./guest-walk.ts";
 import type { ShadowPolicy } from "../cpu/technique.ts";
-import { ShadowTables, type ShadowTable } from "./shadow-tables.ts";
+import { held, ShadowTables, type ShadowTable } from "./shadow-tables.ts";
 
 /** What comes of a page fault of the hart's. */
 export type ShadowFault =
@@ -44,6 +44,8 @@ export interface ShadowOptions {
   readonly isVirtual: boolean;
   /** The hart forgets a virtual page of all the guest's address spaces; or all pages of one, or of all. */
   readonly flush: (what: { readonly virtual?: bigint; readonly asid?: number }) => void;
+  /** Nothing that the hart knows lets it write to this frame any more. */
+  readonly purge: (frame: number) => void;
 }
 
 /** Neighbours that are looked at when a page is mapped. */
@@ -72,18 +74,15 @@ export class Shadow {
   readonly #allowed = new Map<number, Uint32Array>();
   readonly #lent: (readonly [table: ShadowTable, index: number])[] = [];
   /** Throws HostelryError `no-frames`. */
-  constructor({ memory, harts, selectView, policy, isVirtual, flush }: ShadowOptions) {
+  constructor({ memory, harts, selectView, policy, isVirtual, flush, purge }: ShadowOptions) {
     this.#memory = memory;
     this.#selectView = selectView;
     this.#policy = policy;
     this.#flush = flush;
     this.#walk = new GuestWalk(memory);
     this.#floods = new Uint8Array(memory.pmap.pages);
-    this.tables = new ShadowTables({
-      memory,
-      flush: (vpn, levels) => flush(vpn === undefined ? {} : { virtual: virtualAddress(vpn, levels) }),
-    });
-    this.#spaces = new AddressSpaces({ memory, tables: this.tables, harts, isVirtual, flushAll: () => flush({}) });
+    this.tables = new ShadowTables({ memory, flush: () => flush({}), purge });
+    this.#spaces = new AddressSpaces({ memory, tables: this.tables, harts, isVirtual, flush: (asid) => flush({ asid }) });
     memory.written = this.#written;
   }
 
@@ -282,7 +281,8 @@ export class Shadow {
   #map(table: ShadowTable, index: number, page: number, flags: number): void {
     let allowed = flags & (pte.read | pte.write | pte.execute | pte.global);
     const frame = this.#memory.touch(page);
-    if (!(flags & pte.dirty) || this.#isGuarded(page) || this.#memory.pmap.isShared(page)) allowed &= ~pte.write;
+    if (!(flags & pte.dirty) || this.#memory.pmap.isShared(page)) allowed &= ~pte.write;
+    if (allowed & pte.write && this.#isGuarded(page)) allowed = (allowed & ~pte.write) | held;
     // The kernel may read and write its programs' pages with SUM, but never execute them.
     if (table.view === views.kernelWithSum && flags & pte.user) allowed &= ~pte.execute;
     // All that a deprivileged guest sees is a user's to the hart.
@@ -293,8 +293,3 @@ export class Shadow {
 }
 
 const MXR = 1 << 19;
-
-/** Of a virtual page number of an address space with so many levels. */
-function virtualAddress(vpn: number, levels: number): bigint {
-  return BigInt.asUintN(64, BigInt.asIntN(9 * levels, BigInt(vpn)) << 12n);
-}

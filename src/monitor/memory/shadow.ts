@@ -52,6 +52,8 @@ export interface ShadowOptions {
 const AHEAD = 16;
 /** Writes to a table, none of whose entries were used since, after which it is no table any more. */
 const FLOOD = 4;
+/** Bytes of an entry. */
+const ENTRY = 8;
 
 const HIDDEN: ShadowFault = { kind: "hidden" };
 const ONCE: ShadowFault = { kind: "once" };
@@ -190,7 +192,9 @@ export class Shadow {
 
   /** Entries of a traced page, from the byte `first` to `last`, have been written. */
   tableWritten(page: number, first: number, last: number): void {
-    if (++this.#floods[page - this.#memory.pmap.firstPage]! >= FLOOD) {
+    // Who writes more than an entry at once, clears a page.
+    const isCleared = last - first >= ENTRY;
+    if (++this.#floods[page - this.#memory.pmap.firstPage]! >= FLOOD || isCleared) {
       this.#retire(page);
       return;
     }

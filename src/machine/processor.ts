@@ -23,8 +23,11 @@ export interface Guest {
   exit?(): number;
 }
 
-/** While translations are made, slices are run piece by piece, so that they are soon in their places: code that waits for its own is interpreted. */
-const PIECE = 100_000;
+/**
+ * Slices are run piece by piece. While translations are made pieces are short, so that they are soon in their places: code that waits for its own is
+ * interpreted. Else they are as long as a guest's slice that is alone on its hart, since it is at their ends that the translator sees where time is spent.
+ */
+const piece = { hurried: 100_000, usual: 1_000_000 };
 
 export class Processor {
   readonly map: MemoryMap;
@@ -39,6 +42,8 @@ export class Processor {
   readonly #view: DataView;
   #guest: Guest | undefined;
   #executingSeconds = 0;
+  /** Instructions, of all guests. */
+  #executed = 0;
   readonly #tiers = new TierTimes();
   readonly #cooling: Cooling;
 
@@ -77,10 +82,12 @@ export class Processor {
     const counted = this.#tiers.begin(state, this.instret);
     let reason: number;
     do {
-      this.translator?.poll();
+      this.translator?.poll(this.#executed);
       this.#draw();
+      const drawnAt = this.instret;
       reason = hart.exports.run(map.hart);
       while (reason === ExitReason.exit && (reason = guest.exit!()) === 0) reason = hart.exports.run(map.hart);
+      this.#executed += this.instret - drawnAt;
     } while (reason === ExitReason.slice && state.number("budget") + state.number("reserve") > 0);
     const seconds = (performance.now() - before) / 1000;
     state.addNumber("instretTarget", -state.number("budget"));
@@ -95,7 +102,8 @@ export class Processor {
   #draw(): void {
     const { state } = this;
     const reserve = state.number("reserve");
-    const drawn = this.translator?.idle === false ? Math.min(reserve, Math.max(PIECE - state.number("budget"), 0)) : reserve;
+    const longest = this.translator?.idle === false ? piece.hurried : piece.usual;
+    const drawn = Math.min(reserve, Math.max(longest - state.number("budget"), 0));
     state.addNumber("instretTarget", drawn);
     state.setNumber("budget", state.number("budget") + drawn);
     state.setNumber("reserve", state.number("reserve") - drawn);

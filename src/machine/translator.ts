@@ -1,7 +1,7 @@
 /** What the machine asks of whoever translates hot code: it runs beside the hart, and is called where the hart stands still. */
 export interface Translator {
-  /** Between two pieces of a slice: takes the hart's requests, puts finished translations in their places. */
-  poll(): void;
+  /** Between two pieces of a slice: takes the hart's requests, puts finished translations in their places. The hart has executed so many instructions, for all of its guests. */
+  poll(executed: number): void;
   /** Whether nothing is asked for or being made: then there is no hurry to poll again. */
   readonly idle: boolean;
   /** The guest, or a device, is about to write `bytes` bytes at this host address, where translated code was. */

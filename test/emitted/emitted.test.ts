@@ -61,6 +61,14 @@ const expectations: readonly Expectation[] = [
     counts: [[/\(loop/g, 1], [/i32\.sub \(local\.get \$budget\) \(i32\.const 4\)/g, 8], [/i32\.lt_s/g, 1], [/\(i64\.store \(;x\[13\];\)/g, 2]],
   },
   {
+    name: "nested",
+    // The head is the inner loop's header; the outer loop's way to it is no turn of the inner one, which alone is unrolled.
+    source: "outer: mv a1, a2; again: addi a1, a1, -1; bnez a1, again; addi a0, a0, -1; bnez a0, outer; ret",
+    head: "again",
+    unrolls: true,
+    counts: [[/\(loop/g, 2], [/i32\.sub \(local\.get \$budget\) \(i32\.const 2\)/g, 9], [/i32\.lt_s/g, 1]],
+  },
+  {
     name: "back-edge-stores",
     // a4 is written in the loop, and not read in the next turn: it is stored in the loop, and by no exit but the loop's own.
     source: "again: ld a3, 0(a0); add a4, a3, a3; sd a4, 0(a0); addi a0, a0, 8; bne a0, a1, again; ret",
@@ -122,10 +130,10 @@ const expectations: readonly Expectation[] = [
 const lines = (source: string): string => source.replaceAll(/; */g, "\n").replaceAll(/^(\w+:)\s*/gm, "$1\n");
 
 suite("emitted WebAssembly", () => {
-  for (const { name, source, edges, unrolls, counts } of expectations) {
+  for (const { name, source, head, edges, unrolls, counts } of expectations) {
     test(name, () => {
       const program = lines(source);
-      const text = regionText({ source: program, ...(edges && { edges }), ...(unrolls && { unrolls }) });
+      const text = regionText({ source: program, ...(head !== undefined && { head }), ...(edges && { edges }), ...(unrolls && { unrolls }) });
       for (const [pattern, times] of counts) assert.equal([...text.matchAll(pattern)].length, times, `${pattern} in\n${text}`);
       const commented = program.split("\n").map((line) => `;; ${line.endsWith(":") ? "" : "    "}${line}`).join("\n");
       const whole = `${commented}\n\n${text}\n`;

@@ -7,8 +7,9 @@ import { assembleWithSymbols } from "#riscv/assemble.ts";
 import { RAM } from "../kit/hart.ts";
 
 export interface SmallProgram {
-  /** Its first instruction is the region's head. */
+  /** Its first instruction is the region's head, or the one at a label. */
   readonly source: string;
+  readonly head?: string;
   /** Whether its loops are hot. */
   readonly unrolls?: boolean;
   /** Labels of indirect jumps, and the labels that they were seen to go to. */
@@ -22,17 +23,18 @@ const compiler = new RegionCompiler(memory, map, buildHartProgram(map, options).
 const tools = await wabt();
 
 /** Pages have not been decoded, so that all code counts as executed. */
-export function regionText({ source, unrolls = false, edges = {} }: SmallProgram): string {
+export function regionText({ source, head, unrolls = false, edges = {} }: SmallProgram): string {
   const { bytes, symbols } = assembleWithSymbols(source, { base: RAM });
   new Uint8Array(memory, map.ram).fill(0).set(bytes);
+  const hostOf = (label: string): number => map.ram + Number(symbols.get(label)! - BigInt(RAM));
   const noted = new Int32Array(memory, map.edges, edge.count * 2).fill(0);
   const pairs = Object.entries(edges).flatMap(([from, to]) => to.map((label) => [from, label] as const));
   pairs.forEach(([from, to], i) => {
-    noted[2 * i] = map.ram + Number(symbols.get(from)! - BigInt(RAM));
+    noted[2 * i] = hostOf(from);
     noted[2 * i + 1] = Number(symbols.get(to)! - symbols.get(from)!);
   });
   const frames = Array.from({ length: 2 * request.reach + 1 }, (_, i) => (i === request.reach ? map.ram : 0));
-  const batch = compiler.compile([{ head: map.ram, frames, privilege: 1, ...(unrolls ? { hotLoops: "all" } : {}) }]);
+  const batch = compiler.compile([{ head: head === undefined ? map.ram : hostOf(head), frames, privilege: 1, ...(unrolls ? { hotLoops: "all" } : {}) }]);
   const module = tools.readWasm(batch.bytes, { tail_call: true, threads: true, simd: true, relaxed_simd: true, multi_value: true, bulk_memory: true });
   try {
     return readable(module.toText({ foldExprs: true, inlineExport: false }));

@@ -129,7 +129,7 @@ export class TestHart {
       // Every place is about to become hot. Places share counters, so that this is to be said again.
       if (this.#slices++ % 8 === 0) this.#counters?.fill(hotThreshold - 1);
       const exit = this.#runSlice(Math.min(left, this.#slice));
-      do this.#translations.poll();
+      do this.#translations.poll(this.state.counter("instretTarget"));
       while (!this.#translations.idle);
       if (exit !== "slice") return exit;
     }

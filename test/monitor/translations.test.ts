@@ -119,6 +119,18 @@ suite("translations of several VMs", () => {
     assert.equal(run(), run());
   });
 
+  test("where time is spent is seen alike in one guest and in four that take turns", () => {
+    const requested = (guests: number): number => {
+      const monitor = new TestMonitor({ translate: true });
+      const vms = Array.from({ length: guests }, () => monitor.create(`li s1, ${20_000_000 / guests}; again: addi s1, s1, -1; bnez s1, again; li a0, 0; ${EXIT}`.replaceAll(";", "\n")));
+      for (const vm of vms) monitor.start(vm);
+      monitor.run(() => vms.every((vm) => vm.end() !== undefined));
+      return monitor.translations!.stats().requested;
+    };
+    // The loop, and the loop unrolled.
+    assert.deepEqual([requested(1), requested(4)], [2, 2]);
+  });
+
   const twenty = Array.from({ length: 40 }, (_, i) => program(i % 20));
   const sums = twenty.map((_, i) => BigInt((i % 20) * 20_000));
 

@@ -35,6 +35,8 @@ import { jumpEntry, tlbIndex, tlbMiss } from "../hart/translation-banks.ts";
 import { asWord, narrowCondition } from "./narrow.ts";
 import { accessGroups, type Access, type AccessGroup } from "./access-groups.ts";
 import { analyze, written, type BlockFlow, type RegisterSet } from "./dataflow.ts";
+import { successorsOf } from "./edges.ts";
+import { nested } from "./nest.ts";
 import type { Block, Region } from "./region.ts";
 import { ARM, structure, type Structure } from "./structure.ts";
 import { unroll, unrollable } from "./unroll.ts";
@@ -55,22 +57,6 @@ export interface RegionImports {
 /** `number` is what the registry knows the region by. */
 export function emitRegion(f: FunctionBuilder, region: Region, number: Expr, imports: RegionImports): void {
   new RegionEmitter(f, region, number, imports).emit();
-}
-
-/** Blocks of the region that each block leads to. */
-function successorsOf({ end }: Block): number[] {
-  switch (end.kind) {
-    case "jump":
-      return [end.target];
-    case "branch":
-      return [end.taken, end.notTaken].filter((target) => target >= 0);
-    case "call":
-      return end.next >= 0 ? [end.next] : [];
-    case "switch":
-      return [...end.targets];
-    default:
-      return [];
-  }
 }
 
 /** The longest way, in instructions, from the start of each block to the next check of the budget. */
@@ -134,8 +120,8 @@ class RegionEmitter {
   #accesses: readonly (readonly (Access | undefined)[])[] = [];
   readonly #position: number[] = [];
   #checked = new Set<number>();
-  /** Headers of loops that are unrolled once they prove to be hot. */
-  readonly #unrollable = new Set<number>();
+  /** Headers of loops that are made better once they prove to be hot. */
+  readonly #improvable = new Set<number>();
 
   constructor(f: FunctionBuilder, region: Region, number: Expr, imports: RegionImports) {
     this.f = f;
@@ -212,16 +198,18 @@ class RegionEmitter {
     f.unreachable();
   }
 
-  /** The region's blocks, with its hot loops unrolled. */
+  /** The region's blocks, with its hot loops unrolled; and nested as they are in the program, if the one that it begins with is hot. */
   #prepare(): { blocks: readonly Block[]; successors: readonly number[][]; shape: Structure } {
-    const { blocks, request } = this.region;
+    const { hotLoops = [] } = this.region.request;
+    const isHot = ({ offset }: Block): boolean => hotLoops === "all" || hotLoops.includes(offset);
+    const apart = nested(this.region.blocks);
+    const blocks = isHot(apart[0]!) ? apart : this.region.blocks;
+    if (blocks !== apart) this.#improvable.add(0);
     const successors = blocks.map(successorsOf);
     const shape = structure({ successors, entries: [0] });
-    const { hotLoops = [] } = request;
-    const isHot = (header: number): boolean => hotLoops === "all" || hotLoops.includes(blocks[header]!.offset);
     const loops = unrollable(blocks, shape);
-    for (const { header } of loops) if (!isHot(header)) this.#unrollable.add(header);
-    const hot = loops.filter(({ header }) => isHot(header));
+    for (const { header } of loops) if (!isHot(blocks[header]!)) this.#improvable.add(header);
+    const hot = loops.filter(({ header }) => isHot(blocks[header]!));
     if (hot.length === 0) return { blocks, successors, shape };
     const unrolled = unroll(blocks, hot);
     const edges = unrolled.map(successorsOf);
@@ -248,7 +236,7 @@ class RegionEmitter {
   /** Out of line: leaves at the start of a block since the budget may not last. Where a slice ends is where time is spent. */
   exhausted(block: number, offset: number, dirty: RegisterSet, words: number): Label {
     return this.exit(offset, dirty, words, 0, () => {
-      if (!this.#unrollable.has(block)) return;
+      if (!this.#improvable.has(block)) return;
       set(this.f, this.state, "hotRegion", this.number);
       set(this.f, this.state, "hotLoop", offset);
     });
@@ -314,17 +302,8 @@ class BlockEmitter implements Semantics {
   }
 
   emit(edges: readonly number[], labels: ReadonlyMap<number, Label>): void {
-    const { f } = this;
-    const region = this.#region;
-    const { budget } = region;
     const block = this.#block;
-    if (region.checks(this.#number)) {
-      f.branchIf(
-        region.exhausted(this.#number, block.offset, this.#dirty, this.#words),
-        i32.ltS(budget, region.longest(this.#number)),
-      );
-    }
-    f.set(budget, i32.sub(budget, block.instructions.length));
+    if (block.instructions.length > 0) this.#spend();
     for (this.#index = 0; this.#index < block.instructions.length; this.#index++) {
       this.#exit = undefined;
       const decoded = this.#decoded;
@@ -335,6 +314,18 @@ class BlockEmitter implements Semantics {
     }
     this.#handOver();
     this.#end(edges, labels);
+  }
+
+  /** Takes the block from the budget, which is checked first if it is here. An empty one leaves that to what it leads to. */
+  #spend(): void {
+    const { f } = this;
+    const region = this.#region;
+    const { budget } = region;
+    const { offset, instructions } = this.#block;
+    if (region.checks(this.#number)) {
+      f.branchIf(region.exhausted(this.#number, offset, this.#dirty, this.#words), i32.ltS(budget, region.longest(this.#number)));
+    }
+    f.set(budget, i32.sub(budget, instructions.length));
   }
 
   /** Registers go to the locals, of 64 bits or of 32, in which the blocks that follow expect them. */

@@ -83,8 +83,6 @@ const straddleWindow = 16_000_000;
 /** A loop in which so many of some instructions are is hot: one that takes less of the time gains less than making it anew costs. */
 const hotShare = 16_000_000;
 const hotWindow = 64_000_000;
-/** Between two polls there are no more. */
-const longestPiece = 1_000_000;
 
 /**
  * A module costs something of its own, so that few regions wait for company: for so many instructions at most, which a busy guest executes in
@@ -130,7 +128,7 @@ export class TranslationRegistry implements Translator {
   readonly #remaking = new Set<number>();
   #waiting: RegionRequest[] = [];
   #inFlight = 0;
-  /** The count of instructions when there was nothing waiting yet. */
+  /** The hart's count of instructions when there was nothing waiting yet. */
   #waitingSince = 0;
   /** Instructions at the last poll, and since the windows began. */
   #polledAt = 0;
@@ -154,16 +152,14 @@ export class TranslationRegistry implements Translator {
   }
 
   /** To be called where the hart stands still. What is asked for while a batch is compiled makes the next one. */
-  poll(): void {
+  poll(now: number): void {
     const count = this.#state.number("requests");
-    const now = this.#state.counter("instretTarget") - this.#state.number("budget");
     if (this.#waiting.length === 0) this.#waitingSince = now;
     if (count > 0) {
       for (let i = 0; i < count; i++) this.#take(this.#map.requests + i * request.size);
       this.#state.setNumber("requests", 0);
     }
-    // The count is the guest's: with another guest, it jumps.
-    const elapsed = Math.min(Math.max(now - this.#polledAt, 0), longestPiece);
+    const elapsed = now - this.#polledAt;
     this.#polledAt = now;
     this.#separate(elapsed);
     this.#sample(elapsed);
@@ -173,7 +169,7 @@ export class TranslationRegistry implements Translator {
       this.#load(batch);
     }
     if (this.#waiting.length === 0 || this.#inFlight > 0) return;
-    if (this.#waiting.length < batchMinimum && Math.abs(now - this.#waitingSince) < this.#patience) return;
+    if (this.#waiting.length < batchMinimum && now - this.#waitingSince < this.#patience) return;
     this.#post();
   }
 

@@ -2,7 +2,8 @@
  * Unrolls small innermost loops. What a turn computes only for the next (registers that rotate, words that are extended) then stays in host registers or
  * disappears; what no turn reads again is stored once for several turns, and so often is the budget checked.
  */
-import type { Block, BlockEnd } from "./region.ts";
+import { redirected } from "./edges.ts";
+import type { Block } from "./region.ts";
 import type { Structure } from "./structure.ts";
 
 /** How many turns become one, and how many instructions at most. Huge loops defeat the host's register allocator. */
@@ -51,17 +52,4 @@ export function unroll(blocks: readonly Block[], loops: readonly Loop[]): Block[
     }
   }
   return result;
-}
-
-function redirected(end: BlockEnd, to: (block: number) => number): BlockEnd {
-  switch (end.kind) {
-    case "jump":
-      return { ...end, target: to(end.target) };
-    case "branch":
-      return { ...end, taken: to(end.taken), notTaken: to(end.notTaken) };
-    case "switch":
-      return { ...end, targets: end.targets.map(to) };
-    default:
-      return end;
-  }
 }

@@ -5,7 +5,7 @@ import { actionKinds, fromRequest, toRequest } from "./routes.ts";
 
 const samples: { readonly [Kind in ActionKind]: Action } = {
   machine: { kind: "machine" },
-  create: { kind: "create", name: "web", kernel: "/k", append: "a b", memory: 1 << 20, memoryMin: 0, memoryShares: 5, cpus: 2, drives: [{ path: "/d", readOnly: true }], shares: 3, cap: 0.5, cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", rewrite: "all", onIllegal: "stop", start: true },
+  create: { kind: "create", name: "web", kernel: "/k", append: "a b", memory: 1 << 20, memoryMin: 0, memoryShares: 5, cpus: 2, drives: [{ path: "/d", readOnly: true }], shareGroup: null, shares: 3, cap: 0.5, cpu: "trap-and-emulate", mmu: "shadow", shadow: "naive", rewrite: "all", onIllegal: "stop", start: true },
   list: { kind: "list" },
   show: { kind: "show", name: "a.b-c_1" },
   start: { kind: "start", name: "web" },

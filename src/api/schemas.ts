@@ -50,6 +50,8 @@ const changes = v.partial(v.strictObject(settings)).entries;
 const memory = v.pipe(v.number(), whole, v.minValue(SMALLEST_MEMORY), v.multipleOf(PAGE, `is no multiple of ${PAGE}, a page`), v.description("Bytes"));
 const cpus = v.pipe(v.number(), whole, v.minValue(1), v.maxValue(MOST_CPUS), v.description("CPUs that its guest sees; they take turns on one hart"));
 
+const shareGroup = v.pipe(v.string(), v.regex(namePattern, "is no name of a group: use letters, digits, '.', '_' and '-', beginning with a letter or digit"),
+  v.description(`Its pages may be shared with those of VMs of the same group, ${definitionDefaults.shareGroup} unless given; null for none`));
 const drive = v.strictObject({ path: path("The disk's file"), readOnly: v.optional(flag("Whether the guest may only read it")) });
 
 const part = (description: string, usual: number) => v.pipe(v.number(), v.minValue(0), v.maxValue(1), v.description(`${description}; ${usual} unless set`));
@@ -84,6 +86,7 @@ export const fields: { readonly [Kind in ActionKind]: v.GenericSchema<unknown, F
       memory: v.optional(v.pipe(memory, v.description(`Bytes; a multiple of ${PAGE}; ${definitionDefaults.memory} unless given`))),
       cpus: v.optional(cpus),
       drives: v.optional(v.pipe(v.array(drive), v.maxLength(MOST_DRIVES))),
+      shareGroup: v.optional(v.nullable(shareGroup)),
       ...changes,
       start: v.optional(flag("Whether it is started at once")),
     }),
@@ -141,6 +144,7 @@ const vm: v.GenericSchema<unknown, Results["show"]> = v.object({
   image: v.nullable(v.string()),
   kernel: v.nullable(v.string()),
   drives: v.array(v.object({ path: v.string(), readOnly: v.boolean() })),
+  shareGroup: v.nullable(shareGroup),
   ...settings,
   created: text("ISO 8601, UTC"),
   started: v.nullable(text("ISO 8601, UTC; when it was started last")),

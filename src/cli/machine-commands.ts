@@ -54,6 +54,7 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .addOption(driveOption())
     .addOption(shares())
     .addOption(cap())
+    .option("--share-group <name>", "share pages only with VMs of this group, or with `none` (those that don't say are one group): whoever shares can time what others have")
     .option("--start", "boot it at once")
     .option("--mirror <url>", "a Debian mirror to build the default image from, where there is no apt")
     .action(async (name: string, image: string | undefined, options: CreateOptions) => (await operate()).create(name, image, options, messages));

@@ -30,6 +30,7 @@ export interface CreateOptions extends SetOptions {
   readonly initrd?: string;
   readonly append?: string;
   readonly drive: readonly Drive[];
+  readonly shareGroup?: string;
   readonly start?: boolean;
   readonly mirror?: string;
 }
@@ -38,7 +39,7 @@ export interface CreateOptions extends SetOptions {
 const FOLLOW_INTERVAL = 200;
 
 export async function create(name: string, image: string | undefined, options: CreateOptions, messages: Messages): Promise<void> {
-  const { memory, cpus, kernel, initrd, append, drive, start, mirror } = options;
+  const { memory, cpus, kernel, initrd, append, drive, shareGroup, start, mirror } = options;
   if (kernel !== undefined && image !== undefined) throw new HostelryError("two-kernels", `both an image (${image}) and --kernel are given: leave out one of them`);
   const client = connect(options);
   // Before an image is built for it.
@@ -48,7 +49,7 @@ export async function create(name: string, image: string | undefined, options: C
   const drives = drive.map(({ path, readOnly }) => ({ path: resolve(path), readOnly }));
   // Whoever joins its console first sits here, as a rule.
   const words = [append ?? "", ...(kernel === undefined && process.stdout.isTTY ? terminalWords() : [])].join(" ").trim();
-  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append: words, memory, cpus, drives, ...settingsAmong(options), start });
+  const vm = await client.do({ kind: "create", name, ...from, initrd: initrd && resolve(initrd), append: words, memory, cpus, drives, shareGroup: shareGroup === "none" ? null : shareGroup, ...settingsAmong(options), start });
   tell(vm, `${name} is ${start === true ? "created, and runs" : `created: "hostelry start ${name}" boots it`}`, options, messages);
 }
 

@@ -120,6 +120,8 @@ export interface VmDefinition extends Named, Changes {
   /** 1 to 8; they take turns on one hart. */
   readonly cpus?: number | undefined;
   readonly drives?: readonly DriveDefinition[] | undefined;
+  /** Its pages may be shared with those of VMs of the same group: a name; null for none. Who shares frames can time when the others' are alike, so groups are of those that trust each other. */
+  readonly shareGroup?: string | null | undefined;
 }
 
 export interface DriveDefinition {
@@ -128,7 +130,7 @@ export interface DriveDefinition {
 }
 
 /** What holds where a definition says nothing. All of its memory is guaranteed to a VM then, unless the server overcommits: in that case, nothing. */
-export const definitionDefaults = { memory: 512 * 2 ** 20, cpus: 1, shares: 100, cap: 1, memorySharesPerMiB: 10 } as const;
+export const definitionDefaults = { memory: 512 * 2 ** 20, cpus: 1, shares: 100, cap: 1, memorySharesPerMiB: 10, shareGroup: "default" } as const;
 
 export const vmStates = ["created", "running", "paused", "ended"] as const;
 export type VmState = (typeof vmStates)[number];
@@ -142,6 +144,7 @@ export interface VmDescription extends Named, Settings {
   readonly image: string | null;
   readonly kernel: string | null;
   readonly drives: readonly { readonly path: string; readonly readOnly: boolean }[];
+  readonly shareGroup: string | null;
   readonly created: string;
   /** When it was started last. */
   readonly started: string | null;

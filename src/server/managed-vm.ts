@@ -85,7 +85,7 @@ export class ManagedVm {
   }
 
   get description(): VmDescription {
-    const { image = null, kernel = null, drives = [] } = this.#definition;
+    const { image = null, kernel = null, drives = [], shareGroup = definitionDefaults.shareGroup } = this.#definition;
     return {
       name: this.name,
       state: this.#state,
@@ -95,6 +95,7 @@ export class ManagedVm {
       image,
       kernel,
       drives: drives.map(({ path, readOnly = false }) => ({ path, readOnly })),
+      shareGroup,
       ...this.#settings,
       created: this.#created,
       started: this.#started,
@@ -237,11 +238,11 @@ export class ManagedVm {
 
   async #boot(files: BootFiles): Promise<void> {
     const { machine, log } = this.#options;
-    const { name, memory, cpus, drives, kernel } = this.description;
+    const { name, memory, cpus, drives, kernel, shareGroup } = this.description;
     const { shares, cap } = this.#settings;
     const started = Promise.withResolvers<void>();
     log.line("starts");
-    const vm = machine.create({ name, memory, cpus, clock: "host", drives, terminal: this.#terminal, allotment: { shares, cap }, entitlement: entitlementOf(this.#settings), technique: techniqueOf({}, this.#settings) }, files, {
+    const vm = machine.create({ name, memory, cpus, clock: "host", drives, shareGroup, terminal: this.#terminal, allotment: { shares, cap }, entitlement: entitlementOf(this.#settings), technique: techniqueOf({}, this.#settings) }, files, {
       started: () => {
         this.#state = "running";
         this.#end = null;

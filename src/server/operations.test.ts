@@ -42,7 +42,7 @@ suite("operating VMs", () => {
     assert.deepEqual([created.state, created.shares, created.cap, created.started, created.drives], ["created", 7, 1, null, [{ path: "/d", readOnly: false }]]);
     assert.equal((await act({ kind: "start", name: "web" })).state, "running");
     const vm = machine.last;
-    assert.deepEqual([vm.config.memory, vm.config.cpus, vm.config.allotment], [16 * MIB, 2, { shares: 7, cap: 1 }]);
+    assert.deepEqual([vm.config.memory, vm.config.cpus, vm.config.allotment, vm.config.shareGroup], [16 * MIB, 2, { shares: 7, cap: 1 }, "default"]);
     assert.equal((await act({ kind: "pause", name: "web" })).state, "paused");
     assert.equal((await act({ kind: "resume", name: "web" })).state, "running");
     assert.equal((await act({ kind: "set", name: "web", cap: 0.5 })).cap, 0.5);

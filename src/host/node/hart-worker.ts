@@ -8,7 +8,7 @@ import { FRAME_SIZE, Frames } from "#machine/frames.ts";
 import { memoryMap } from "#machine/layout.ts";
 import { Processor } from "#machine/processor.ts";
 import { TranslationRegistry } from "#machine/translate/registry.ts";
-import type { VmStats } from "#monitor/action.ts";
+import { definitionDefaults, type VmStats } from "#monitor/action.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
 import { Hints } from "#monitor/memory/hints.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
@@ -43,8 +43,6 @@ if (data.compiler !== undefined) {
 
 const sharing = new Sharing(memory, new Hints(data.hints));
 const scanner = new Scanner(sharing, defaultMemorySettings.scanRate / data.harts);
-/** Of who doesn't say another. */
-const USUAL_GROUP = "";
 
 interface Resident {
   readonly vm: VirtualMachine;
@@ -189,7 +187,7 @@ function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): 
     }, moved?.vm);
     const resident: Resident = { vm, config, control: new Int32Array(shared.control), outside, outputs, drives, sampler: new Sampler(vm.memory, new Random(id), moved?.workingSet), running: false };
     residents.set(id, resident);
-    if (config.shareGroup !== null) sharing.add({ memory: vm.memory, salt: saltOf(config.shareGroup ?? USUAL_GROUP) });
+    if (config.shareGroup !== null) sharing.add({ memory: vm.memory, salt: saltOf(config.shareGroup ?? definitionDefaults.shareGroup) });
     return resident;
   } catch (error) {
     for (const drive of drives) drive.close();

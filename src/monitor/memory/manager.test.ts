@@ -182,6 +182,17 @@ suite("the memory manager", () => {
     assert.ok(order.limit >= 60 * MIB + order.target);
   });
 
+  test("what was paged out, and is not used, is no reason to restrain others", () => {
+    const [cold, growing] = [new Guest(256, 0, 0.1), new Guest(256, 256, 1)];
+    Object.assign(cold, { own: 40 * MIB, pagedOut: 200 * MIB });
+    growing.own = 150 * MIB;
+    const machine = new Machine(340, [cold, growing]);
+    assert.deepEqual([...machine.step().values()].map(({ target, balloon, limit }) => [target, balloon, limit]), [[256 * MIB, 0, 256 * MIB], [256 * MIB, 0, 256 * MIB]]);
+    // But it is, if it is missed.
+    cold.active = 0.9;
+    assert.ok(machine.step().get(growing)!.target < 256 * MIB);
+  });
+
   test("what is guaranteed is left", () => {
     const [idle, busy] = [new Guest(256, 256, 0), new Guest(256, 256, 1)];
     idle.min = 200 * MIB;

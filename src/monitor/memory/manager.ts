@@ -87,7 +87,7 @@ export class MemoryManager<Key> {
     this.#state = nextReclaimState(this.#state, free / total, this.#settings);
     for (const key of this.#memories.keys()) if (!holdings.has(key)) this.#memories.delete(key);
     const targets = allocate([...holdings.values()].map(claimOf), free, total, this.#settings);
-    const restrained = [...holdings].some(([key, holding]) => this.#balloonOf(key) > operators(holding) || holding.pagedOut > 0);
+    const restrained = [...holdings].some(([key, holding]) => this.#balloonOf(key) > operators(holding));
     // When there is enough, what was taken is shared out anew, but no more is.
     const what = this.#state === "high" && restrained ? "balloon" : reclaiming[this.#state];
     return new Map([...holdings].map(([key, holding], i) => [key, this.#order(key, holding, targets[i]!, what, now)]));
@@ -116,9 +116,12 @@ const operators = ({ max, allowed }: Holding): number => max - allowed;
 
 function claimOf({ shares, min, max, allowed, own, shared, ballooned, pagedOut, active }: Holding): Claim {
   const mapped = own + shared;
+  const used = active * max;
   const presses = mapped + pagedOut >= PRESSING * (max - ballooned);
-  const used = mapped === 0 ? 0 : Math.min((active * max) / mapped, 1);
-  return { shares, min: Math.min(min, allowed), max: allowed, mapped: own, withheld: pagedOut + (presses ? ballooned : 0), active: Math.round(used * own) };
+  // What was paged out and is not used is no loss.
+  const missed = Math.min(pagedOut, Math.max(0, Math.round(used) - mapped));
+  const part = mapped === 0 ? 0 : Math.min(used / mapped, 1);
+  return { shares, min: Math.min(min, allowed), max: allowed, mapped: own, withheld: missed + (presses ? ballooned : 0), active: Math.round(part * own) };
 }
 
 /** A balloon grows for others' sake if the VM has too much, and shrinks if it may have more. */

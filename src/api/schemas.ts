@@ -192,6 +192,10 @@ const stats: v.GenericSchema<unknown, Results["stats"]> = v.object({
     v.object({ ...memoryUse, target: number("What its balloon is to leave to its guest") }),
     v.description("In bytes"),
   ),
+  paging: v.pipe(
+    v.object({ outs: v.number(), ins: v.number(), prefetched: v.number(), prefetchedUsed: v.number() }),
+    v.description("Pages that went to the swap file, and that came back; of these, those that nobody had asked for yet, and those of them that were used then"),
+  ),
   guest: v.pipe(
     v.nullable(v.object(perStatistic(v.optional(v.number())))),
     v.description("What the driver of its guest's balloon said of its memory when it was asked last, by the request before this one: bytes, but faults and huge pages, which are counts"),
@@ -222,6 +226,7 @@ const machineMemory: v.GenericSchema<unknown, Results["memory"]> = v.object({
   guaranteed: number("Bytes: what of that is never taken from them"),
   free: number("Bytes in frames that nobody has"),
   state: v.pipe(v.picklist(reclaimStates), v.description("How scarce memory is")),
+  swap: v.pipe(v.object({ total: v.number(), used: v.number() }), v.description("Bytes of the swap file: all, and those that hold pages")),
   frames: v.pipe(v.object(perFrameState(v.number())), v.description("Bytes in frames of each state")),
   vms: v.array(v.object({
     name,

@@ -7,7 +7,7 @@ import type { Messages } from "./messages.ts";
 import type { ClientOptions } from "./client.ts";
 import type { PolicyOptions } from "./memory.ts";
 import type { CreateOptions, SetOptions } from "./operate.ts";
-import { parseCap, parseCount, parseCpus, parseMemory, parseMemoryMin, parsePart, parseSeconds } from "./options.ts";
+import { parseCap, parseCount, parseCpus, parseMemory, parseMemoryOrNone, parsePart, parseSeconds } from "./options.ts";
 import { driveOption, environmentOption, machineOption, sizeArgument, techniqueOptions, tlbOption, withParser } from "./parsers.ts";
 import type { ServeOptions } from "./serve.ts";
 
@@ -23,7 +23,7 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
   const shares = () => withParser(new Option("--shares <number>", "time on its hart is given in proportion to this (100 unless given)"), parseCount("--shares"));
   const cap = () => withParser(new Option("--cap <part>", "at most this part of a hart's time: 50%, or 0.5"), parseCap);
 
-  const memoryMin = () => withParser(new Option("--memory-min <size>", "of its memory, what is never taken from it (all of it unless given, or none if the server overcommits)"), parseMemoryMin);
+  const memoryMin = () => withParser(new Option("--memory-min <size>", "of its memory, what is never taken from it (all of it unless given, or none if the server overcommits)"), parseMemoryOrNone("--memory-min"));
   const memoryShares = () =>
     withParser(new Option("--memory-shares <number>", "memory that is not enough for all is given in proportion to this, as far as it is used (10 for each MiB unless given)"), parseCount("--memory-shares"));
 
@@ -35,7 +35,9 @@ export function addMachineCommands(program: Command, messages: Messages, finish:
     .addOption(machineOption())
     .addOption(tlbOption())
     .addOption(withParser(new Option("--memory <size>", "the machine's memory, for all VMs, with K, M or G"), parseMemory).default(2 * 2 ** 30, "2G"))
-    .option("--overcommit", "let VMs be promised more memory, together, than there is: what is guaranteed to them (--memory-min) is none unless given; one that finds none left ends")
+    .option("--overcommit", "let VMs be promised more memory, together, than there is: what is guaranteed to them (--memory-min) is none unless given")
+    .addOption(withParser(new Option("--swap <size>", "how much of the VMs' memory may go to a file when the machine has none left, with K, M or G; 0 for none: a VM that finds no memory ends (four times --memory unless given)"), parseMemoryOrNone("--swap")))
+    .option("--swap-file <path>", "where that file is to be; it has no name while it is used, and is gone at the end (in ~/.cache/hostelry unless given)")
     .action(async (options: ServeOptions) => {
       const { serve } = await import("./serve.ts");
       finish(await serve(options, messages));

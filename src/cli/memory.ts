@@ -29,8 +29,9 @@ const amounts: readonly (readonly [head: string, field: keyof Amounts])[] = [
 const row = (name: string, shares: string, vm: Amounts): string[] => [name, shares, ...amounts.map(([, field]) => formatBytes(vm[field]))];
 const total = (vms: readonly VmMemory[]): Amounts => Object.fromEntries(amounts.map(([, field]) => [field, vms.reduce((sum, vm) => sum + vm[field], 0)])) as unknown as Amounts;
 
-function describe({ total, free, promised, guaranteed, state }: MachineMemory): string {
-  return `The machine has ${formatBytes(total)}: ${formatBytes(promised)} promised, ${formatBytes(guaranteed)} guaranteed, ${formatBytes(free)} free (${formatPercent(free / total)}: ${state})`;
+function describe({ total, free, promised, guaranteed, state, swap }: MachineMemory): string {
+  const paged = swap.total === 0 ? "" : `; ${formatBytes(swap.used)} of ${formatBytes(swap.total)} of swap used`;
+  return `The machine has ${formatBytes(total)}: ${formatBytes(promised)} promised, ${formatBytes(guaranteed)} guaranteed, ${formatBytes(free)} free (${formatPercent(free / total)}: ${state})${paged}`;
 }
 
 export async function policy({ socket, json = false, ...changes }: PolicyOptions): Promise<void> {

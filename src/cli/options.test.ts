@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseCap, parseCount, parseDrive, parseMemory, parseMemoryMin, parsePart, parseSeconds, parseSeed } from "./options.ts";
+import { parseCap, parseCount, parseDrive, parseMemory, parseMemoryOrNone, parsePart, parseSeconds, parseSeed } from "./options.ts";
 
 test("sizes have a unit", () => {
   assert.deepEqual(["512M", "1g", "65536K", "1.5G", "256MiB"].map((text) => parseMemory(text)), [2 ** 29, 2 ** 30, 2 ** 26, 1.5 * 2 ** 30, 2 ** 28]);
@@ -33,8 +33,8 @@ test("a cap is a part of a hart", () => {
 });
 
 test("a guarantee may be of nothing", () => {
-  assert.deepEqual(["0", "0M", "64M"].map(parseMemoryMin), [0, 0, 2 ** 26]);
-  assert.throws(() => parseMemoryMin("1"), { code: "bad-size", message: /^--memory-min/ });
+  assert.deepEqual(["0", "0M", "64M"].map(parseMemoryOrNone("--swap")), [0, 0, 2 ** 26]);
+  assert.throws(() => parseMemoryOrNone("--memory-min")("1"), { code: "bad-size", message: /^--memory-min/ });
 });
 
 test("a part is up to so much", () => {

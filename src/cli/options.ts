@@ -18,10 +18,8 @@ export function parseMemory(text: string, what = "--memory"): number {
   return bytes;
 }
 
-/** A guarantee, which may be of nothing. */
-export function parseMemoryMin(text: string): number {
-  return /^0[KMG]?$/i.test(text) ? 0 : parseMemory(text, "--memory-min");
-}
+/** The same, which may be nothing. */
+export const parseMemoryOrNone = (what: string) => (text: string): number => (/^0[KMG]?$/i.test(text) ? 0 : parseMemory(text, what));
 
 export interface Drive {
   readonly path: string;

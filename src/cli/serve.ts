@@ -3,6 +3,7 @@ import { socketPath } from "#host/node/socket-path.ts";
 import type { MachineKind, TlbKind } from "#machine/model.ts";
 import { startServer } from "#server/server.ts";
 import { constants } from "node:os";
+import { resolve } from "node:path";
 import { ExitStatus } from "./exit-status.ts";
 import { formatBytes, type Messages } from "./messages.ts";
 
@@ -13,16 +14,21 @@ export interface ServeOptions {
   readonly harts: number;
   readonly memory: number;
   readonly overcommit?: boolean;
+  readonly swap?: number;
+  readonly swapFile?: string;
 }
+
+/** The usual swap file, as so many times the machine's memory: it takes no room on the disk until it is needed. */
+const SWAP = 4;
 
 /** A second signal doesn't wait for what the first has begun. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** Returns the exit status. */
-export async function serve({ machine, tlb, harts, memory, overcommit = false, socket: named }: ServeOptions, messages: Messages): Promise<number> {
+export async function serve({ machine, tlb, harts, memory, overcommit = false, swap = SWAP * memory, swapFile, socket: named }: ServeOptions, messages: Messages): Promise<number> {
   const socket = socketPath(named);
   const server = await startServer({
-    socket, harts, memory, overcommit, model: { kind: machine, tlb },
+    socket, harts, memory, overcommit, swap: { size: swap, path: swapFile && resolve(swapFile) }, model: { kind: machine, tlb },
     warn: (message) => messages.warn(message),
     bug: (error) => messages.error(`a bug in Hostelry: ${error instanceof Error ? error.stack : String(error)}`),
   });

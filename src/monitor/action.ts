@@ -10,6 +10,7 @@ import type { Technique } from "./cpu/technique.ts";
 import type { FrameState } from "#machine/frames.ts";
 import type { ReclaimState } from "./memory/policy.ts";
 import type { MemoryChanges, MemorySettings } from "./memory/settings.ts";
+import type { PagingCounts } from "./memory/guest-memory.ts";
 import type { ShadowStatistics } from "./memory/shadow.ts";
 import type { VmEnd } from "./vm.ts";
 
@@ -166,6 +167,8 @@ export interface MachineMemory {
   readonly guaranteed: number;
   readonly free: number;
   readonly state: ReclaimState;
+  /** Bytes of the swap file: all, and those that hold pages. */
+  readonly swap: { readonly total: number; readonly used: number };
   /** Bytes in frames of each state. */
   readonly frames: Readonly<Record<FrameState, number>>;
   /** Those that run or are paused. */
@@ -223,6 +226,8 @@ export interface VmStats {
     /** What the balloon is to leave to the guest. */
     readonly target: number;
   } & MemoryUse;
+  /** How many pages went to the swap file, and came back. */
+  readonly paging: PagingCounts;
   /** What the guest's balloon driver said of its memory when it was asked last, by the request before this. Null if it has said nothing. */
   readonly guest: BalloonStatistics | null;
   /** Places in its memory where hot code begins that its hart has translated; and how many of them have a translation that was made for the same code elsewhere. */

@@ -5,7 +5,7 @@ import type { Harts, Vm, VmListener } from "#host/node/harts.ts";
 import type { BootFiles } from "#platform/board.ts";
 import type { Agent } from "./agent.ts";
 
-export interface MachinePort extends Pick<Harts, "frames" | "frameRuns" | "close"> {
+export interface MachinePort extends Pick<Harts, "frames" | "frameRuns" | "swap" | "close"> {
   readonly memory: Pick<Harts["memory"], "settings" | "change" | "state">;
   create(config: VmConfig, files: BootFiles, listener: VmListener, agent?: AgentChannel): VmPort;
 }

@@ -153,7 +153,7 @@ give it a smaller --memory-min, stop one, or start the server with more (serve -
     const frames = framesByState(runs);
     for (const state of frameStates) frames[state] *= PAGE;
     const vms = await Promise.all(this.#residents.map((vm) => vm.memoryUse()));
-    return { ...this.#amounts(), state: machine.memory.state, frames, vms: vms.sort(byName), map: map ? runs : null };
+    return { ...this.#amounts(), state: machine.memory.state, swap: { total: machine.swap.total, used: machine.swap.used }, frames, vms: vms.sort(byName), map: map ? runs : null };
   }
 }
 

@@ -15,6 +15,8 @@ export interface ServerOptions {
   /** Bytes of the machine's memory. */
   readonly memory: number;
   readonly overcommit: boolean;
+  /** Where pages go that there is no memory for: bytes, 0 for nowhere; and the file, one of the user's cache unless given. */
+  readonly swap?: { readonly size: number; readonly path?: string | undefined };
   /** The standard machine if absent. */
   readonly model?: HartsOptions["model"];
   readonly warn: (message: string) => void;
@@ -32,7 +34,7 @@ export interface RunningServer {
 
 /** Throws HostelryError for a socket or a memory that can't be had. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { socket, harts, memory, directories = hostelryDirectories(), model, machine = new Harts({ harts, memory, ...(model === undefined ? {} : { model }) }) } = options;
+  const { socket, directories = hostelryDirectories(), machine = startHarts(options, directories) } = options;
   const images = new ImageStore(join(directories.data, "images"));
   const operations = new Operations({ ...options, machine, logs: join(directories.state, "logs"), files: (definition) => bootFiles(definition, images) });
   const http = createHttpServer(operations, options.bug);
@@ -49,4 +51,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       http.close();
     },
   };
+}
+
+function startHarts({ harts, memory, model, swap }: ServerOptions, { cache }: Directories): Harts {
+  const paged = swap === undefined || swap.size === 0 ? {} : { swap: { size: swap.size, path: swap.path ?? join(cache, `swap-${process.pid}`) } };
+  return new Harts({ harts, memory, ...paged, ...(model === undefined ? {} : { model }) });
 }

@@ -15,6 +15,7 @@ import type { MachinePort, VmPort } from "./machine-port.ts";
 export class TestMachine implements MachinePort {
   readonly frames: { readonly total: number; readonly free: number };
   readonly memory = new MemoryManager<unknown>();
+  readonly swap = { total: 0, used: 0 };
   readonly vms: TestVm[] = [];
   /** Why the next VM can't be made. */
   refusal: Error | undefined;
@@ -113,6 +114,7 @@ const TEST_STATS: VmStats = {
   shadow: null,
   silenced: [],
   memory: { promised: 4096, mapped: 0, shared: 0, zero: 0, saved: 0, active: 0, tables: 0, ballooned: 0, pagedOut: 0, target: 4096 },
+  paging: { outs: 0, ins: 0, prefetched: 0, prefetchedUsed: 0 },
   guest: null,
   translations: { places: 0, shared: 0 },
 };

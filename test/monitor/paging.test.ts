@@ -1,11 +1,19 @@
 /** Guests that have more in memory than the machine has frames, under every technique: nothing is lost. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { suite, test } from "node:test";
+import { readShared } from "#host/node/boot-files.ts";
+import { Harts } from "#host/node/harts.ts";
 import { Balloon } from "#monitor/memory/balloon.ts";
 import { address } from "#platform/memory-map.ts";
+import { defaultImage } from "../kit/hostelry.ts";
 import { EXIT, TestMonitor, type TestVm, type TestVmOptions } from "../kit/monitor.ts";
 import { TestStore } from "../kit/store.ts";
 import { allTechniques, titleOf } from "../kit/techniques.ts";
+import { WatchedConsole } from "../kit/watched-console.ts";
 
 const MIB = 1 << 20;
 const [FIRST, PAGES, PASSES] = [64, 1600, 4];
@@ -131,5 +139,40 @@ suite("a swap file", () => {
     assert.equal(out, used);
     new Balloon(moved.vm.memory).inflate(Array.from({ length: pmap.pages }, (_, i) => pmap.firstPage + i));
     assert.deepEqual([pmap.counts.pagedOut, store.slots.used, pmap.counts.ballooned], [0, 0, pmap.pages]);
+  });
+});
+
+const found = await defaultImage();
+const PATIENCE = 120_000;
+const NUMBERS = 500_000;
+const checksum = createHash("md5").update(Array.from({ length: NUMBERS }, (_, n) => `${n + 1}\n`).join("")).digest("hex");
+
+suite("a Debian guest that has more than the machine", { skip: "skip" in found && found.skip }, () => {
+  const config = { name: "debian", cpus: 1, memory: 192 * MIB, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 }, entitlement: { min: 0, shares: 1 } } as const;
+
+  test("loses nothing, on whichever hart", async () => {
+    const { image } = found as Exclude<typeof found, { skip: string }>;
+    const directory = mkdtempSync(join(tmpdir(), "hostelry-paging-"));
+    const harts = new Harts({ harts: 2, memory: 56 * MIB, swap: { path: join(directory, "swap"), size: 512 * MIB } });
+    try {
+      const files = await readShared({ kernel: image.kernelPath, initrd: image.initrdPath, append: image.manifest.append });
+      const guest = new WatchedConsole(harts.create(config, files));
+      await guest.until(/hostelry:~# /, PATIENCE);
+      for (const hart of [1, 0]) {
+        harts.move(guest.vm, hart);
+        guest.text = "";
+        guest.type(`[ -e numbers ] || seq ${NUMBERS} > numbers; md5sum numbers; echo 'do'ne\n`);
+        await guest.until(/done/, PATIENCE);
+        assert.match(guest.text, new RegExp(checksum));
+      }
+      const { paging, memory: { pagedOut } } = await guest.vm.stats();
+      assert.ok(paging.ins > 0 && pagedOut > 0 && harts.swap.used >= pagedOut, JSON.stringify(paging));
+      guest.vm.stop();
+      await guest.vm.result;
+      assert.deepEqual([harts.frames.free, harts.swap.used], [harts.frames.total, 0]);
+    } finally {
+      await harts.close();
+      rmSync(directory, { recursive: true });
+    }
   });
 });

@@ -14,6 +14,7 @@ import type { BootFiles } from "#platform/board.ts";
 import type { MessagePort } from "node:worker_threads";
 import type { AgentShared } from "./agent-end.ts";
 import type { SavedOutside } from "./outside.ts";
+import type { SharedSwap } from "./swap-file.ts";
 
 /** What a hart's thread is started with. */
 export interface HartData {
@@ -27,6 +28,8 @@ export interface HartData {
   readonly frames: SharedFrames;
   /** What page sharing has seen. */
   readonly hints: SharedArrayBuffer;
+  /** Without, nothing is paged out. */
+  readonly swap?: SharedSwap | undefined;
   readonly doorbell: SharedArrayBuffer;
   readonly port: MessagePort;
   /** Of the thread that compiles; without, there is no translator. */

@@ -12,6 +12,7 @@ import { definitionDefaults, type VmStats } from "#monitor/action.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
 import { Hints } from "#monitor/memory/hints.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
+import { Paging } from "#monitor/memory/paging.ts";
 import { Sampler } from "#monitor/memory/sampler.ts";
 import { savedPages } from "#monitor/memory/saved-pages.ts";
 import { Scanner } from "#monitor/memory/scanner.ts";
@@ -30,11 +31,13 @@ import { ACTIVE_UNIT, Control } from "./machine-config.ts";
 import { optimizedAtOnce } from "./optimized.ts";
 import { HostOutside } from "./outside.ts";
 import { WorkerCompiler } from "./region-compiler.ts";
+import { SwapFile } from "./swap-file.ts";
 
 const data = workerData as HartData;
 const map = memoryMap(data.ramSize, data);
 const processor = optimizedAtOnce(() => new Processor(data.memory, map, data.model));
-const memory = new MachineMemory(new Frames(data.frames), map, processor.dma);
+const swap = data.swap && new SwapFile(data.swap, data.hart / data.harts);
+const memory = new MachineMemory(new Frames(data.frames), map, processor.dma, swap);
 if (data.compiler !== undefined) {
   const { programOptions: options, hart: { imports } } = processor;
   const compiler = new WorkerCompiler(data.compiler, { memory: data.memory, map, imports, options });
@@ -60,15 +63,25 @@ const GARBAGE_AT_BOOT = 2 << 20;
 const garbage = new GarbageCollector();
 
 const residents = new Map<number, Resident>();
+const paging = swap && new Paging({
+  guests: () => [...residents.values()].map(({ vm }) => vm.memory),
+  random: new Random(data.hart),
+  failed: ({ owner: id }, { message }) => report({ kind: "warning", id, message }),
+});
+memory.reclaimer = paging;
 let closing = false;
 let settings = defaultMemorySettings;
 
+const doorbell = new Doorbell(data.doorbell);
 const monitor = new HartMonitor({
   processor,
-  doorbell: new Doorbell(data.doorbell),
+  doorbell,
   attend() {
     for (let message; (message = receiveMessageOnPort(data.port)) !== undefined; ) obey(message.message as HartCommand);
-    for (const resident of residents.values()) tell(resident);
+    for (const resident of residents.values()) {
+      trim(resident);
+      tell(resident);
+    }
     scanner.step(performance.now());
     return !closing;
   },
@@ -84,6 +97,12 @@ function tell({ vm, config, control, sampler, running }: Resident): void {
   const { mapped, shared, ballooned, pagedOut } = vm.memory.pmap.counts;
   const words = { wanted: monitor.wantedFor(vm), own: mapped - shared, shared, ballooned, pagedOut, active: Math.round(ACTIVE_UNIT * sampler.estimate) };
   for (const name of told) Atomics.store(control, Control[name], words[name]);
+}
+
+/** What a VM has more than it may is paged out; if that is not done at once, it goes on. */
+function trim({ vm: { memory }, control }: Resident): void {
+  memory.limit = Atomics.load(control, Control.limit);
+  if (paging?.trim(memory) === true) doorbell.ring();
 }
 
 function report(message: HartReport): void {
@@ -175,17 +194,18 @@ function make(id: number, config: VmConfig, shared: VmShared, moved?: MovedVm): 
     const output = new OutputRing(shared.output, moved?.outputs[0]);
     const agent = shared.agent === undefined ? undefined : { end: new AgentEnd(shared.agent), output: new OutputRing(shared.agent.output, moved?.outputs[1]) };
     const outputs = [output, ...(agent === undefined ? [] : [agent.output])];
-    const vm = new VirtualMachine(processor, memory, {
+    const control = new Int32Array(shared.control);
+    const vm: VirtualMachine = new VirtualMachine(processor, memory, {
       ...config,
       id,
       outside,
       drives,
       output: (bytes) => output.write(bytes),
       ...(agent === undefined ? {} : { agent: { output: (bytes) => agent.output.write(bytes), opened: (open) => agent.end.opened(open) } }),
-      congested: () => outputs.some((ring) => ring.congested),
+      congested: () => outputs.some((ring) => ring.congested) || (Atomics.load(control, Control.blocked) !== 0 && paging?.isBehind(vm.memory) === true),
       warn: (message) => report({ kind: "warning", id, message }),
     }, moved?.vm);
-    const resident: Resident = { vm, config, control: new Int32Array(shared.control), outside, outputs, drives, sampler: new Sampler(vm.memory, new Random(id), moved?.workingSet), running: false };
+    const resident: Resident = { vm, config, control, outside, outputs, drives, sampler: new Sampler(vm.memory, new Random(id), moved?.workingSet), running: false };
     residents.set(id, resident);
     if (config.shareGroup !== null) sharing.add({ memory: vm.memory, salt: saltOf(config.shareGroup ?? definitionDefaults.shareGroup) });
     return resident;
@@ -277,6 +297,7 @@ function statsOf({ vm, sampler }: Resident): VmStats {
       ballooned: pmap.counts.ballooned * FRAME_SIZE,
       target: size - (balloon?.target ?? 0) * FRAME_SIZE,
     },
+    paging: vm.memory.paging,
     guest: balloon?.statistics ?? null,
     translations: translationsOf(vm),
   };

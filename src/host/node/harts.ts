@@ -25,6 +25,7 @@ import { ConsoleLink } from "./console-link.ts";
 import { ACTIVE_UNIT, Control } from "./machine-config.ts";
 import { STACK_MIB } from "./machine-thread.ts";
 import { startCompiler } from "./region-compiler.ts";
+import { SwapFile } from "./swap-file.ts";
 
 export interface HartsOptions {
   readonly harts: number;
@@ -33,6 +34,8 @@ export interface HartsOptions {
   readonly interpreterOnly?: boolean;
   /** The standard machine if absent. */
   readonly model?: MachineModel;
+  /** Where pages go that there are no frames for; without, nowhere. Bytes. */
+  readonly swap?: { readonly path: string; readonly size: number };
 }
 
 export interface VmListener {
@@ -63,6 +66,7 @@ const MEMORY_PERIOD = 100;
 export class Harts {
   readonly #harts: Hart[];
   readonly #frames: Frames;
+  readonly #swap: SwapFile | undefined;
   readonly #vms = new Map<number, Vm>();
   readonly #balancer = new Balancer<Vm, Hart>();
   readonly memory = new MemoryManager<Vm>((settings) => {
@@ -73,17 +77,18 @@ export class Harts {
   #managing: NodeJS.Timeout | undefined;
   #closed = false;
 
-  /** Throws HostelryError `memory-size` if the host can't give so much. */
-  constructor({ harts, memory, interpreterOnly = false, model = standardModel }: HartsOptions) {
+  /** Throws HostelryError `memory-size` if the host can't give so much, or `swap`. */
+  constructor({ harts, memory, interpreterOnly = false, model = standardModel, swap }: HartsOptions) {
     const predecodedPages = Math.min(PREDECODED_PAGES.hart, Math.floor(PREDECODED_PAGES.all / harts));
     const options = { harts, predecodedPages };
     const linear = allocate(memoryMap(memory, options), options);
     this.#frames = Frames.create(memory / 4096);
+    this.#swap = swap && SwapFile.create(swap.path, swap.size);
     const hints = Hints.create(memory / 4096).shared;
     const compiler = interpreterOnly ? undefined : startCompiler(harts);
     compiler?.worker.on("error", (error) => this.#failed(error));
     this.#harts = Array.from({ length: harts }, (_, hart) =>
-      new Hart({ memory: linear, ramSize: memory, model, harts, hart, predecodedPages, frames: this.#frames.shared, hints, compiler: compiler?.ports[hart] },
+      new Hart({ memory: linear, ramSize: memory, model, harts, hart, predecodedPages, frames: this.#frames.shared, hints, swap: this.#swap?.shared, compiler: compiler?.ports[hart] },
         (report) => this.#heard(report), (error) => this.#failed(error)));
   }
 
@@ -105,6 +110,11 @@ export class Harts {
     return { total: this.#frames.usable, free: this.#frames.available };
   }
 
+  /** Bytes of the swap file: all, and those that hold pages. */
+  get swap(): { readonly total: number; readonly used: number } {
+    return this.#swap ?? { total: 0, used: 0 };
+  }
+
   /** All of them, in order. */
   frameRuns(): FrameRunDescription[] {
     return frameRuns(this.#frames).map(({ owner, ...run }) => ({ ...run, owner: this.#vms.get(owner)?.name ?? null }));
@@ -122,6 +132,7 @@ export class Harts {
     clearInterval(this.#balancing);
     clearInterval(this.#managing);
     await Promise.all(this.#harts.map((hart) => hart.close()));
+    this.#swap?.close();
   }
 
   /** VMs move to where there is more time for them. */
@@ -252,6 +263,7 @@ export class Vm {
       ...this.#console.shared,
       ...(agent === undefined ? {} : { agent: agent.join(() => this.hart.doorbell.ring()) }),
     };
+    Atomics.store(this.#console.control, Control.limit, this.#pages);
     hart.send({ kind: "create", id, config, files, shared: this.#shared });
   }
 
@@ -310,8 +322,11 @@ export class Vm {
   }
 
   /** What the memory manager has decided. */
-  obey({ target, balloon }: MemoryOrder): void {
+  obey({ target, balloon, limit, blocked }: MemoryOrder): void {
     this.target = target;
+    Atomics.store(this.#console.control, Control.limit, limit);
+    Atomics.store(this.#console.control, Control.blocked, Number(blocked));
+    if (limit < this.#pages) this.hart.doorbell.ring();
     if (balloon !== this.#wanted) this.#balloon(balloon);
   }
 

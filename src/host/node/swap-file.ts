@@ -45,7 +45,11 @@ export class SwapFile implements BackingStore {
     this.#slots.release(slot);
   }
 
-  /** Bytes that hold pages. */
+  /** Bytes: all, and those that hold pages. */
+  get total(): number {
+    return this.shared.slots.total * FRAME_SIZE;
+  }
+
   get used(): number {
     return this.#slots.used * FRAME_SIZE;
   }

@@ -46,10 +46,16 @@ export class Paging implements Reclaimer {
     return false;
   }
 
-  /** Some of what a VM has beyond its limit goes. */
-  trim(memory: GuestMemory): void {
+  /** Some of what a VM has beyond its limit goes. Returns whether there is more that can. */
+  trim(memory: GuestMemory): boolean {
     const count = Math.min(excess(memory), AT_LEISURE);
     if (count > 0) this.#take([memory], count);
+    return this.isBehind(memory);
+  }
+
+  /** Whether a VM has more than its limit, and something is done about it. */
+  isBehind(memory: GuestMemory): boolean {
+    return excess(memory) > 0 && performance.now() >= this.#pausedUntil;
   }
 
   /** From the first that can give any. Nobody ends for it: there are frames still. */

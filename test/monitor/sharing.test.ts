@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ZERO_FRAME } from "#machine/frames.ts";
+import { Harts } from "#host/node/harts.ts";
 import { Hints } from "#monitor/memory/hints.ts";
 import { saltOf, Sharing } from "#monitor/memory/sharing.ts";
 import { address } from "#platform/memory-map.ts";
+import { assemble } from "#riscv/assemble.ts";
 import { EXIT, TestMonitor, type TestVm } from "../kit/monitor.ts";
 import { allTechniques, titleOf } from "../kit/techniques.ts";
 
@@ -146,4 +148,57 @@ for (const technique of allTechniques) suite(`guests on ${titleOf(technique)}`, 
     assert.equal(before - monitor.frames.available, second.vm.memory.tables.size + (second.vm.shadow?.tables ?? 0));
     assert.deepEqual(second.vm.memory.readable(DATA * 4096, 4096), bytes.subarray(0, 4096));
   });
+});
+
+/** Fills its pages with what depends on the pass alone, so that they are as others' as long as all keep step; reads them twice; and says how often it found something else. */
+const WRITER = `
+  li   s0, ${DATA * 4096}
+  li   s1, ${(DATA + 128) * 4096}
+  li   s2, 0
+  li   s3, 60
+  li   s5, 4096
+  pass:
+  addi s2, s2, 1
+  mv   t0, s0
+  fill:
+  srli t1, t0, 14
+  mul  t1, t1, s2
+  sd   t1, 0(t0)
+  addi t0, t0, 8
+  bltu t0, s1, fill
+  li   s4, 30
+  again:
+  mv   t0, s0
+  look:
+  srli t1, t0, 14
+  mul  t1, t1, s2
+  ld   t2, 0(t0)
+  bne  t1, t2, lost
+  addi t0, t0, 8
+  bltu t0, s1, look
+  addi s4, s4, -1
+  bnez s4, again
+  bne  s2, s3, pass
+  li   a0, 1
+  ${EXIT}
+  lost:
+  li   a0, 2
+  ${EXIT.replaceAll("stay", "stay2")}`;
+
+test("writers race the scanners of two harts, and lose nothing", async () => {
+  const harts = new Harts({ harts: 2, memory: 64 << 20 });
+  try {
+    harts.memory.change({ scanRate: 1_000_000 });
+    const kernel = { format: "raw", bytes: assemble(WRITER, { base: address.memory }) } as const;
+    const config = { cpus: 1, memory: 8 << 20, clock: "host", drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 } } as const;
+    const vms = Array.from({ length: 4 }, (_, i) => harts.create({ ...config, name: `${i}` }, { kernel, append: "" }));
+    const results = await Promise.all(vms.map((vm) => vm.result));
+    for (const { end, stats } of results) {
+      assert.deepEqual(end, { kind: "fail", code: 1 });
+      assert.ok(stats.exits["hidden-fault"] > 100, "pages were shared, and written to");
+    }
+    assert.equal(harts.frames.free, harts.frames.total);
+  } finally {
+    await harts.close();
+  }
 });

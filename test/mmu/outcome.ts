@@ -129,10 +129,20 @@ export class Subject {
 
   #load(registers: Registers, address: bigint, size: number, kind: Kind): bigint {
     if (!crossesPage(address, size)) return this.#loadPart(registers, address, size, kind);
-    // What crosses a page is read by bytes.
+    this.#placeBoth(registers, address, size, kind);
     let value = 0n;
     for (let i = 0; i < size; i++) value |= this.#loadPart(registers, BigInt.asUintN(64, address + BigInt(i)), 1, kind) << BigInt(8 * i);
     return value;
+  }
+
+  /** Nothing of what crosses a page is read or written before both are known to be there, with memory behind them; then it is by bytes. */
+  #placeBoth(registers: Registers, address: bigint, size: number, kind: Kind): [bigint, bigint] {
+    const place = (at: bigint): bigint => {
+      const physical = this.#memory.place(registers, at, 1, kind);
+      if (!this.#memory.isRam(physical)) throw new Fault(kind === "write" ? cause.storeAccess : cause.loadAccess, at);
+      return physical;
+    };
+    return [place(address), place(BigInt.asUintN(64, address + BigInt(size - 1)) & ~4095n)];
   }
 
   #loadPart(registers: Registers, address: bigint, size: number, kind: Kind): bigint {
@@ -145,9 +155,7 @@ export class Subject {
   /** Yields where the first byte went; undefined if that can't be predicted. */
   #store(registers: Registers, address: bigint, size: number, data: bigint, log: DeviceWrite[]): bigint | undefined {
     if (!crossesPage(address, size)) return this.#storePart(registers, address, size, data, log);
-    // Nothing is written before both pages are known to be there; then it is written by bytes.
-    const first = this.#memory.place(registers, address, 1, "write");
-    const second = this.#memory.place(registers, BigInt.asUintN(64, address + BigInt(size - 1)) & ~4095n, 1, "write");
+    const [first, second] = this.#placeBoth(registers, address, size, "write");
     // The first bytes may change where the others go, or not: that would need a fence.
     if (isTableOrCode(first) || isTableOrCode(second)) return undefined;
     for (let i = 0; i < size; i++) {

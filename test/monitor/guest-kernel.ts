@@ -25,7 +25,7 @@ export const USER_PAGE = 0xdf;
 
 export const pte = (at: number, flags: number): number => (at / 4096) * 1024 + flags;
 /** Stores an entry; uses t0 and t1. */
-export const entry = (table: number, index: number, value: number): string => `
+export const entry = (table: number, index: number, value: number | bigint): string => `
   li t0, ${table + 8 * index}
   li t1, ${value}
   sd t1, 0(t0)`;
@@ -50,11 +50,14 @@ export const inUser = (name: string, lines: string): string => `
   ecall
   ${name}_back:`;
 
-/** The first 2 MiB behind USER + 2 MiB are the kernel's own code, for user mode to execute. */
-export const kernel = (body: string): string => `
+/** Where user mode finds what the kernel has at an address: the first 2 MiB behind USER + 2 MiB are the kernel's own code, for user mode to execute. */
+export const ALIAS = USER + 0x20_0000 - address.memory;
+
+/** Its tables, and where it writes traps down. */
+export const beginning = (log: number): string => `
   la   t0, handler
   csrw stvec, t0
-  li   s10, ${LOG}
+  li   s10, ${log}
   li   t0, 0x6000
   csrs sstatus, t0
   ${entry(ROOT, 0, pte(0, KERNEL_PAGE & ~flag.x))}
@@ -72,7 +75,10 @@ export const kernel = (body: string): string => `
   addi t2, t2, -1
   bnez t2, fill
   ${space(ROOT)}
-  sfence.vma
+  sfence.vma`;
+
+export const kernel = (body: string): string => `
+  ${beginning(LOG)}
   ${body}
   li   a0, 3
   ${EXIT}

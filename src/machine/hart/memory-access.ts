@@ -127,11 +127,30 @@ export function defineMemoryRoutines(
     );
   };
 
+  /**
+   * Nothing is read or written before both pages are known to be there. A device doesn't take parts of an access, nor does what is no memory: on the
+   * bare machine as in a VM, whose hart finds no page for them.
+   */
+  const bothInMemory = (f: FunctionBuilder, state: State, virtual: Local, size: Local, kind: number): void => {
+    const leave = (): void => (f.results.length > 0 ? f.return(0) : f.return());
+    const second = f.let(i64.and(i64.add(virtual, i64.extendI32U(size)), -4096));
+    for (const page of [virtual, second]) {
+      const physical = f.let(call(translation.translate, state.base, page, kind));
+      const isMissing = i32.and(i64.ne(physical, -1), i32.eqz(inRam(map, physical)));
+      f.if(isMissing, () => state.fault(kind === access.read ? cause.loadAccess : cause.storeAccess, page));
+      f.if(state.get("fault"), () => {
+        noteOffset(f, state, i32.wrap(i64.sub(page, virtual)));
+        leave();
+      });
+    }
+  };
+
   const loadSlow = module.function("loadSlow", ["i32", "i64", "i32"], ["i64"], (f) => {
     const [state, virtual, log] = [new State(f), f.parameter(1), f.parameter(2)];
     const size = f.let(i32.shl(1, log));
     state.count("tlbMisses");
     f.if(crossesPage(virtual, size), () => {
+      bothInMemory(f, state, virtual, size, access.read);
       const value = f.local("i64");
       const byte = f.local("i64");
       const index = f.local("i32");
@@ -166,14 +185,7 @@ export function defineMemoryRoutines(
     const size = f.let(i32.shl(1, log));
     state.count("tlbMisses");
     f.if(crossesPage(virtual, size), () => {
-      // Nothing is written before both pages are known to take it.
-      const last = f.let(i64.add(virtual, i64.extendI32U(i32.sub(size, 1))));
-      f.if(i64.eq(call(translation.translate, state.base, virtual, access.write), -1), () => f.return());
-      const second = f.let(i64.and(last, -4096));
-      f.if(i64.eq(call(translation.translate, state.base, second, access.write), -1), () => {
-        noteOffset(f, state, i32.wrap(i64.sub(second, virtual)));
-        f.return();
-      });
+      bothInMemory(f, state, virtual, size, access.write);
       const index = f.local("i32");
       f.loop((next) => {
         const offset = i64.extendI32U(index);

@@ -46,6 +46,21 @@ export function defineVirtualMachineAccess(
     return physical;
   };
 
+  /** As for all accesses that lie in two pages, see memory-access.ts: nothing is read or written before both are known to be there. */
+  const bothInMemory = (f: FunctionBuilder, state: State, virtual: Local, size: Local, kind: number): void => {
+    const one = f.let(i32.const(1));
+    const second = f.let(i64.and(i64.add(virtual, i64.extendI32U(size)), -4096));
+    for (const page of [virtual, second]) {
+      state.set("faultOffset", i32.wrap(i64.sub(page, virtual)));
+      const physical = translated(f, state, page, one, kind);
+      f.if(i32.eqz(inRam(map, physical)), () => {
+        state.fault(kind === access.write ? cause.storeAccess : cause.loadAccess, page);
+        leaveIf(f, i32.const(1));
+      });
+    }
+    state.set("faultOffset", 0);
+  };
+
   /** Where an access lies in two pages, byte by byte: `each` gets the byte's address and its position in the value. */
   const bytewise = (f: FunctionBuilder, state: State, virtual: Local, size: Local, each: (at: Expr, shift: Expr) => void): void => {
     const index = f.local("i32");
@@ -69,6 +84,7 @@ export function defineVirtualMachineAccess(
       const [state, virtual, log] = [new State(f), f.parameter(1), f.parameter(2)];
       const size = f.let(i32.shl(1, log));
       f.if(crossesPage(virtual, size), () => {
+        bothInMemory(f, state, virtual, size, kind);
         const value = f.local("i64");
         bytewise(f, state, virtual, size, (at, shift) => f.set(value, i64.or(value, i64.shl(call(f, state.base, at, 0), shift))));
         f.return(value);
@@ -86,14 +102,8 @@ export function defineVirtualMachineAccess(
     const [state, virtual, log, value] = [new State(f), f.parameter(1), f.parameter(2), f.parameter(3)];
     const size = f.let(i32.shl(1, log));
     f.if(crossesPage(virtual, size), () => {
-      // Nothing is written before both pages are known to take it.
-      const one = f.let(i32.const(1));
-      const second = f.let(i64.and(i64.add(virtual, 7), -4096));
-      translated(f, state, virtual, one, access.write);
-      state.set("faultOffset", i32.wrap(i64.sub(second, virtual)));
-      translated(f, state, second, one, access.write);
+      bothInMemory(f, state, virtual, size, access.write);
       bytewise(f, state, virtual, size, (at, shift) => f.call(f, [state.base, at, 0, i64.shrU(value, shift)]));
-      state.set("faultOffset", 0);
       f.return();
     });
     const physical = translated(f, state, virtual, size, access.write);

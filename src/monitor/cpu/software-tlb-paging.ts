@@ -11,8 +11,8 @@ import { cause } from "#machine/csr-bits.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { HartState } from "#machine/hart.ts";
 import { softwareTlbEntries as entries } from "#machine/layout.ts";
-import { deviceAccess, managesBlock } from "../io/device-access.ts";
-import { emulateDeviceAccess, extended } from "../io/emulated.ts";
+import { deviceAccess, load, managesBlock } from "../io/device-access.ts";
+import { emulateDeviceAccess } from "../io/emulated.ts";
 import { allows, pte, span, viewOf, views, type Access, type View } from "../memory/guest-walk.ts";
 import type { ShadowStatistics } from "../memory/shadow.ts";
 import type { CsrAccess } from "../virtual-core.ts";
@@ -169,12 +169,12 @@ export class SoftwareTlbPaging {
   /** With SUM and MXR, a kernel reads a program's page that can only be executed. No entry says that and no more, so that the load is done here; false if it is no plain one. */
   #loadExecutable(page: number, offset: number): boolean {
     const { core, memory } = this.#vm;
-    const load = deviceAccess(core.state.number("exitInstruction"));
-    if (load === undefined || load.kind !== "read" || offset + load.size > 4096) return false;
+    const access = deviceAccess(core.state.number("exitInstruction"));
+    if (access === undefined || access.kind !== "read" || offset + access.size > 4096) return false;
     const word = new DataView(new ArrayBuffer(8));
-    memory.machine.readable(memory.touch(page)).subarray(offset, offset + load.size).forEach((byte, i) => word.setUint8(i, byte));
-    core.retire(load.length);
-    if (load.register !== 0) core.state.setHalves("x", load.register, ...extended([word.getUint32(0, true), word.getUint32(4, true)], load));
+    memory.machine.readable(memory.touch(page)).subarray(offset, offset + access.size).forEach((byte, i) => word.setUint8(i, byte));
+    core.retire(access.length);
+    load(core.state, access, [word.getUint32(0, true), word.getUint32(4, true)]);
     return true;
   }
 

@@ -22,6 +22,17 @@ suite("frames", () => {
     assert.ok(taken.slice(0, 511).every((frame) => frame < 512));
   });
 
+  test("what was given back is used first, by whichever thread", () => {
+    const first = Frames.create(8192);
+    const second = new Frames(first.shared);
+    const taken = Array.from({ length: 4096 }, () => first.take(1, "private"));
+    const back = [taken[3000]!, taken[700]!, taken[1500]!, taken[1501]!];
+    for (const frame of back) first.release(frame);
+    const again = back.map(() => second.take(2, "private"));
+    assert.deepEqual(again.sort(), back.sort());
+    assert.ok(first.take(1, "private") >= 4096);
+  });
+
   test("know their owner, state and number of users; the last user frees", () => {
     const frames = Frames.create(64);
     const frame = frames.take(3, "pinned");

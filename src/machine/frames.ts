@@ -3,8 +3,8 @@
  * take from here at once, so every change is one atomic operation. The table stands outside the machine's linear memory, where no guest's
  * wrong address reaches it.
  *
- * Frames come in no particular order: neighbours are used up before the next window of 2 MiB is begun, so that the host gives
- * memory for few of its own pages, but within the window they are scattered.
+ * Frames come in no particular order: neighbours are used up before the next window of 2 MiB is begun, and what is given back is used first, so that the
+ * host gives memory for few of its own pages, which it never gets back; but within the window they are scattered.
  */
 import { assert } from "#base/assert.ts";
 
@@ -32,6 +32,9 @@ const MOST_USERS = 0xfff;
 const stateCode = (state: FrameState): number => frameStates.indexOf(state) << field.state;
 const SHARED = stateCode("shared");
 
+/** In `available`. */
+const CURSOR = 1;
+
 /** Frames of a window, as words of the bitmap: 2 MiB. */
 const WINDOW_WORDS = 16;
 /** Steps through a window's words and through a word's bits, odd and so reaching each. */
@@ -47,7 +50,7 @@ export interface FrameInfo {
 export interface SharedFrames {
   readonly free: SharedArrayBuffer;
   readonly words: SharedArrayBuffer;
-  /** Frames; and, as i32 in shared memory, how many of them are free. */
+  /** Frames; and, as two i32 in shared memory, how many of them are free, and in which place of the bitmap's words one is looked for first. */
   readonly total: number;
   readonly available: SharedArrayBuffer;
 }
@@ -58,8 +61,6 @@ export class Frames {
   readonly #free: Int32Array;
   readonly #words: Int32Array;
   readonly #available: Int32Array;
-  /** Where this hart looks first: the word of the bitmap. */
-  #cursor = 0;
 
   /** Over the table that another thread created. */
   constructor(shared: SharedFrames) {
@@ -76,7 +77,7 @@ export class Frames {
       free: new SharedArrayBuffer(bitmapWords * 4),
       words: new SharedArrayBuffer(total * 4),
       total,
-      available: new SharedArrayBuffer(4),
+      available: new SharedArrayBuffer(8),
     });
     for (let frame = 0; frame < total; frame++) frames.#free[frame >>> 5]! |= 1 << (frame & 31);
     frames.#available[0] = total;
@@ -101,11 +102,13 @@ export class Frames {
   /** A free frame, now `owner`'s; -1 if there is none. What it holds is what it held. */
   take(owner: number, state: FrameState): number {
     const words = this.#free.length;
-    for (let tried = 0; tried < words; ) {
-      const word = scattered(this.#cursor);
+    for (let tried = 0, place = Atomics.load(this.#available, CURSOR); tried < words; ) {
+      const word = scattered(place);
       const bits = Atomics.load(this.#free, word);
       if (bits === 0) {
-        this.#cursor = (this.#cursor + 1) % words;
+        const next = (place + 1) % words;
+        Atomics.compareExchange(this.#available, CURSOR, place, next);
+        place = next;
         tried++;
         continue;
       }
@@ -165,6 +168,9 @@ export class Frames {
     Atomics.store(this.#words, frame, 0);
     Atomics.or(this.#free, frame >>> 5, 1 << (frame & 31));
     Atomics.add(this.#available, 0, 1);
+    // From the window's first word on. Who passes by just now may overlook it: it is found when the others are used up.
+    const place = (frame >>> 5) - ((frame >>> 5) % WINDOW_WORDS);
+    if (place < Atomics.load(this.#available, CURSOR)) Atomics.store(this.#available, CURSOR, place);
   }
 
   info(frame: number): FrameInfo {

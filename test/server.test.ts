@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { Client } from "#api/client.ts";
 import { UnixTransport } from "#host/node/unix-transport.ts";
-import type { Results, VmDescription } from "#monitor/action.ts";
+import type { VmDescription } from "#monitor/action.ts";
 import { address } from "#platform/memory-map.ts";
 import { defaultImage, elfProgram, executable, hostelry, type Finished } from "./kit/hostelry.ts";
 
@@ -136,25 +136,6 @@ suite("a server", () => {
     assert.equal((await show("web")).state, "running");
     await run("rm", "web", "--force");
     assert.deepEqual(await client.do({ kind: "list" }), []);
-  });
-
-  test("memory is shown, as it is promised and frame by frame, and its policy changed", async () => {
-    await run("create", "mem", "--kernel", kernel, "--memory", "8M", "--memory-min", "4M", "--share-group", "none", "--start");
-    await run("set", "mem", "--memory-shares", "9");
-    assert.match((await run("memory")).stdout, /^The machine has 64 MiB: 9 MiB promised, 5 MiB guaranteed, .* free \(.*: high\).*\n\nNAME +SHARES +PROMISED .*\nmem +9 +8 MiB +4 MiB +8 MiB .*\nall +8 MiB +4 MiB .*\n$/);
-    const { vms, map, free } = JSON.parse((await run("memory", "--map", "--json")).stdout) as Results["memory"];
-    assert.ok(vms[0]!.mapped > 0 && free > 50 * MIB);
-    assert.equal(map!.reduce((sum, { first, frames }) => (assert.equal(first, sum), sum + frames), 0), 64 * MIB / 4096);
-    assert.ok(map!.some(({ owner, state }) => owner === "mem" && state === "private"));
-    assert.match((await run("memory", "--map")).stdout, /\nm mem, \. free, .*; each for 8 frames of 4 KiB\n$/);
-    const before = JSON.parse((await run("policy", "--json")).stdout) as object;
-    const after = JSON.parse((await run("policy", "--idle-tax", "50%", "--rule", "pure-shares", "--sample-period", "5", "--json")).stdout) as object;
-    assert.deepEqual(after, { ...before, idleTax: 0.5, rule: "pure-shares", samplePeriod: 5 });
-    assert.match((await run("policy")).stdout, /^SETTING .*\nrule +pure-shares .*\nidle-tax +50% +an idle page costs 2 times /);
-    assert.match(await refused("policy", "--low", "50%"), /the threshold low would be 50%/);
-    assert.match(await refused("policy", "--idle-tax", "1"), /--idle-tax "1" is no part of up to 99%/);
-    assert.match(await refused("set", "mem", "--memory-min", "9M"), /mem has 8 MiB/);
-    await run("rm", "mem", "--force");
   });
 
   test("several consoles of one VM, one of them a pipe", async () => {

@@ -6,6 +6,7 @@ import type { VmStats } from "#monitor/action.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
 import type { ExitTrace, SavedExits } from "#monitor/exits.ts";
 import type { Entitlement } from "#monitor/memory/manager.ts";
+import type { VmPages } from "#monitor/memory/audit.ts";
 import type { MemorySettings } from "#monitor/memory/settings.ts";
 import type { SavedWorkingSet } from "#monitor/memory/working-set.ts";
 import type { Allotment } from "#monitor/scheduler.ts";
@@ -84,6 +85,7 @@ export type HartCommand =
   | { readonly kind: "set"; readonly id: number; readonly request: number; readonly allotment: Allotment; readonly technique: Technique }
   | { readonly kind: "stats"; readonly id: number; readonly request: number }
   | { readonly kind: "trace"; readonly id: number; readonly request: number; readonly since: number }
+  | { readonly kind: "pages"; readonly id: number; readonly request: number }
   /** How memory is managed from now on; before, as usual. */
   | { readonly kind: "memory"; readonly settings: MemorySettings }
   | { readonly kind: "close" };
@@ -103,7 +105,8 @@ export type HartReport =
   /** Done; or why not, and all is as it was. */
   | { readonly kind: "set"; readonly request: number; readonly refusal?: { readonly code: string; readonly message: string } }
   | { readonly kind: "stats"; readonly request: number; readonly stats: VmStats }
-  | { readonly kind: "trace"; readonly request: number; readonly trace: ExitTrace };
+  | { readonly kind: "trace"; readonly request: number; readonly trace: ExitTrace }
+  | { readonly kind: "pages"; readonly request: number; readonly pages: VmPages };
 
 /** Of one VM. */
 export type VmReport = Extract<HartReport, { readonly id: number }>;

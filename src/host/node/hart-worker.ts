@@ -10,6 +10,7 @@ import { Processor } from "#machine/processor.ts";
 import { TranslationRegistry } from "#machine/translate/registry.ts";
 import { definitionDefaults, type VmStats } from "#monitor/action.ts";
 import { HartMonitor } from "#monitor/hart-monitor.ts";
+import { auditPages } from "#monitor/memory/audit.ts";
 import { Hints } from "#monitor/memory/hints.ts";
 import { MachineMemory } from "#monitor/memory/machine-memory.ts";
 import { Paging } from "#monitor/memory/paging.ts";
@@ -145,6 +146,8 @@ function obey(command: HartCommand): void {
       return report({ kind: "stats", request: command.request, stats: statsOf(resident) });
     case "trace":
       return report({ kind: "trace", request: command.request, trace: vm.exits.trace(command.since) });
+    case "pages":
+      return report({ kind: "pages", request: command.request, pages: auditPages(vm.memory) });
   }
 }
 

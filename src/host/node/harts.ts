@@ -12,6 +12,7 @@ import type { FrameRunDescription, VmStats } from "#monitor/action.ts";
 import { Balancer } from "#monitor/balancer.ts";
 import type { Technique } from "#monitor/cpu/technique.ts";
 import { ExitRecorder, type ExitTrace } from "#monitor/exits.ts";
+import { auditSharing, type SharingAudit, type VmPages } from "#monitor/memory/audit.ts";
 import { frameRuns } from "#monitor/memory/frame-map.ts";
 import { Hints } from "#monitor/memory/hints.ts";
 import { MemoryManager, type Entitlement, type Holding, type MemoryOrder } from "#monitor/memory/manager.ts";
@@ -120,6 +121,11 @@ export class Harts {
     return frameRuns(this.#frames).map(({ owner, ...run }) => ({ ...run, owner: this.#vms.get(owner)?.name ?? null }));
   }
 
+  /** What the tables of all VMs say. It is only true if the VMs are paused, and the scan rate is 0. */
+  async audit(): Promise<SharingAudit> {
+    return auditSharing(await Promise.all([...this.#vms.values()].map((vm) => vm.pages())), this.#frames);
+  }
+
   /** Moves a VM to a hart by its number. */
   move(vm: Vm, hart: number): void {
     assert(hart < this.#harts.length, "no such hart", { hart });
@@ -203,7 +209,7 @@ export class Hart {
     this.doorbell.ring();
   }
 
-  ask<Kind extends "set" | "stats" | "trace">(send: (command: HartCommand) => void, command: (request: number) => HartCommand & { readonly kind: Kind }): Promise<HartReport & { readonly kind: Kind }> {
+  ask<Kind extends "set" | "stats" | "trace" | "pages">(send: (command: HartCommand) => void, command: (request: number) => HartCommand & { readonly kind: Kind }): Promise<HartReport & { readonly kind: Kind }> {
     const request = this.#nextRequest++;
     return new Promise((resolve, reject) => {
       this.#requests.set(request, (report) => {
@@ -371,6 +377,10 @@ export class Vm {
   /** The exits from number `since` on that are still remembered. */
   async trace(since: number): Promise<ExitTrace> {
     return (await this.hart.ask((command) => this.#send(command), (request) => ({ kind: "trace", id: this.id, request, since }))).trace;
+  }
+
+  async pages(): Promise<VmPages> {
+    return (await this.hart.ask((command) => this.#send(command), (request) => ({ kind: "pages", id: this.id, request }))).pages;
   }
 
   /** Returns whether that was the last of it. */

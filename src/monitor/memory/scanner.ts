@@ -8,7 +8,7 @@ const WORTHWHILE = 1 / 50;
 const SLOWEST = 1 / 16;
 /** Batches over which that is averaged. */
 const MEMORY = 64;
-/** Where all guests wait, it is worth waking up for, so often in milliseconds, if it goes at its full rate. */
+/** Where all guests wait, it is worth waking up for, so often in milliseconds or for each full batch, if it goes at its full rate. */
 const WHILE_IDLE = 50;
 
 export class Scanner {
@@ -46,7 +46,7 @@ export class Scanner {
 
   /** Milliseconds after which `step` should be called again, though nothing else is to be done. */
   get patience(): number {
-    return this.#rate > 0 && this.#sharing.pages > 0 && this.#eagerness > SLOWEST ? WHILE_IDLE : Infinity;
+    return this.#rate > 0 && this.#sharing.pages > 0 && this.#eagerness > SLOWEST ? Math.min(WHILE_IDLE, (1000 * BATCH) / this.#rate) : Infinity;
   }
 
   get #eagerness(): number {

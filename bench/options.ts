@@ -7,6 +7,8 @@ export interface Options {
   readonly rounds: number;
   readonly quick: boolean;
   readonly json: boolean;
+  /** Into the documentation. */
+  readonly write: boolean;
   readonly ours: string;
   /** null: no reference. */
   readonly reference: string | null;
@@ -26,13 +28,15 @@ Measures Hostelry against QEMU: the same kernel, the same programs. Without filt
 hour) and recorded in bench/results and bench/RESULTS.md. A FILTER is part of the name of a program or a group (integer,
 floating-point, memory, system, real), or one of boot, idle, crossings; or monitor: what many VMs on one machine
 cost, alone, with filters of its own (monitor forkBomb idle); or techniques: what operations cost by each way to
-virtualize, alone, with filters of its own (techniques "CSR read" binary).
+virtualize, alone, with filters of its own (techniques "CSR read" binary); or memory: the experiments of a paper on
+managing memory, alone, with filters of its own (memory identical tax).
 
   --only NAMES       filters, separated by commas
   --runs N           rounds; results are medians over them (3)
   --quick            one round of a quarter of the work: a look, not a result
   --no-qemu          only Hostelry; results are checked against the recorded checksums
   --json             the record on stdout instead of tables
+  --write            with memory: its figures and its table go into docs/
   --ours MACHINE     what is measured (hostelry): hostelry, vm, a technique for CPUs (as binary-translation), qemu, or a command line with {kernel} {initrd} {append} {memory}
   --against MACHINE  what it is compared with (qemu)
   --kernel FILE --initrd FILE
@@ -58,6 +62,7 @@ export function parseOptions(args: string[]): Options | null {
     rounds: values.runs === undefined ? (values.quick === true ? 1 : 3) : positiveInteger("--runs", values.runs),
     quick: values.quick === true,
     json: values.json === true,
+    write: values.write === true,
     ours: values.ours ?? "hostelry",
     reference: values["no-qemu"] === true ? null : (values.against ?? "qemu"),
     kernel: values.kernel,
@@ -80,6 +85,7 @@ function parse(args: string[]) {
         runs: { type: "string" },
         quick: { type: "boolean" },
         json: { type: "boolean" },
+        write: { type: "boolean" },
         "no-qemu": { type: "boolean" },
         ours: { type: "string" },
         against: { type: "string" },

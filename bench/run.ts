@@ -7,12 +7,14 @@ import { loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { HostelryError } from "#base/errors.ts";
 import { buildPath, buildPrograms } from "./build.ts";
-import { findImages, kernelRelease } from "./images.ts";
+import { findImages, kernelRelease, type Image } from "./images.ts";
 import { writeInitramfs } from "./initramfs.ts";
 import { GuestFailure, Machine } from "./machine.ts";
 import { type GuestFiles, type MachineKind, findMachine } from "./machines.ts";
 import { type BootPlan, measureBoots, measureIdle } from "./measure-boot.ts";
 import { type Crossings, measureCrossings } from "./measure-crossings.ts";
+import { measureMemory } from "./memory/measure-memory.ts";
+import { writeMeasured } from "./memory/measured.ts";
 import { measureMonitor, renderMonitor } from "./measure-monitor.ts";
 import { manySmallVms, measureTechniques, renderTechniques, techniqueTargets } from "./measure-techniques.ts";
 import { type Role, measurePrograms } from "./measure-programs.ts";
@@ -34,6 +36,7 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
+  if (options.filters.includes("memory")) return memory(options);
   if (options.filters.includes("monitor")) return monitor(options);
   if (options.filters.includes("techniques")) return techniques(options);
   const record = await measure(options);
@@ -109,6 +112,22 @@ async function techniques(options: Options): Promise<number> {
     results.push(await manySmallVms(options.rounds));
   }
   process.stdout.write(options.json ? `${JSON.stringify({ table, results }, null, 1)}\n` : `${renderTechniques(table)}\n${renderMonitor(results)}`);
+  return 0;
+}
+
+/** Against what a paper says. */
+async function memory(options: Options): Promise<number> {
+  const binaries = buildPrograms(options.march);
+  const { shell, programs } = findImages({ ...options, packages: true });
+  const withPrograms = (image: Image, name: string): Image => {
+    writeInitramfs(buildPath(name), image.initrd, binaries);
+    return { ...image, initrd: buildPath(name) };
+  };
+  const images = { shell, tools: withPrograms(shell, "initramfs-tools"), programs: withPrograms(programs, "initramfs-packages") };
+  const found = await measureMemory({ ...images, rounds: options.rounds, progress }, options.filters.filter((filter) => filter !== "memory"));
+  if (options.write) writeMeasured(found);
+  const results = Object.values(found).flatMap((each) => each.results);
+  process.stdout.write(options.json ? `${JSON.stringify(results, null, 1)}\n` : renderMonitor(results));
   return 0;
 }
 

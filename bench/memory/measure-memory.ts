@@ -1,0 +1,21 @@
+/** `npm run bench -- memory`: the experiments of Waldspurger, "Memory Resource Management in VMware ESX Server" (OSDI 2002), repeated here. */
+import { HostelryError } from "#base/errors.ts";
+import type { Experiment, Found, MemoryPlan } from "./experiment.ts";
+import { workingSet } from "./active.ts";
+import { balloon } from "./balloon.ts";
+import { further, scanner } from "./costs.ts";
+import { different, identical } from "./sharing.ts";
+
+const experiments: Readonly<Record<string, Experiment>> = { identical, different, further, scanner, workingSet, balloon };
+
+/** Those whose names have one of `filters` in them; all without any. Throws HostelryError `bad-usage` if that leaves nothing. */
+export async function measureMemory(plan: MemoryPlan, filters: readonly string[]): Promise<Record<string, Found>> {
+  const chosen = Object.keys(experiments).filter((name) => filters.length === 0 || filters.some((filter) => name.includes(filter)));
+  if (chosen.length === 0) throw new HostelryError("bad-usage", `memory has the experiments ${Object.keys(experiments).join(", ")}: none is called so`);
+  const found: Record<string, Found> = {};
+  for (const name of chosen) {
+    plan.progress(`memory: ${name}`);
+    found[name] = await experiments[name]!(plan);
+  }
+  return found;
+}

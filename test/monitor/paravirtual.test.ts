@@ -65,7 +65,7 @@ suite("a paravirtual guest", () => {
       ecall
       mv s1, a1
       ${off}`;
-    for (const [cpu, version] of [["paravirtual", 2n], ["hardware", 0n], ["trap-and-emulate", 0n]] as const) {
+    for (const [cpu, version] of [["paravirtual", 3n], ["hardware", 0n], ["trap-and-emulate", 0n]] as const) {
       assert.equal(new TestMonitor().runToEnd(probe, { cpu }).x(9), version, cpu);
     }
   });

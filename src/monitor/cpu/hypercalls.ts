@@ -6,7 +6,7 @@ import type { Paravirtual } from "./paravirtual.ts";
 
 /** In the SBI's space for firmware, the number of this one: "HST". */
 export const INTERFACE = 0x0a48_5354;
-export const VERSION = 2;
+export const VERSION = 3;
 
 /** Three arguments, each as its lower and its upper half. */
 export type Arguments = readonly [number, number, number, number, number, number];
@@ -83,7 +83,29 @@ export const hypercalls: readonly Hypercall[] = [
   },
   { name: "disconnect", run: ({ entropy }, [device, high]) => (device === ENTROPY && high === 0 ? entropy.disconnect() : invalidParameter) },
   { name: "kick", run: ({ entropy }, [device, high]) => (device === ENTROPY && high === 0 ? entropy.kick() : invalidParameter) },
+  {
+    name: "copy",
+    run(technique, [page, high, source, sourceHigh]) {
+      const { pmap } = technique.vm.memory;
+      if ((high | sourceHigh) !== 0 || !pmap.holds(page) || !pmap.holds(source)) return invalidParameter;
+      return numbered(technique, page, technique.direct.copy(page, source));
+    },
+  },
+  {
+    name: "own",
+    run(technique, [page, high]) {
+      if (high !== 0 || !technique.vm.memory.pmap.holds(page)) return invalidParameter;
+      technique.direct.own(page);
+      return numbered(technique, page, success);
+    },
+  },
 ];
+
+/** With the number of the frame that the page has now. */
+function numbered(technique: Paravirtual, page: number, outcome: number): number {
+  if (outcome === success) technique.value = technique.direct.numberOf(page);
+  return outcome;
+}
 
 function multicall(technique: Paravirtual, [list, high, count, countHigh]: Arguments): number {
   if (countHigh !== 0 || count > MOST_ROWS) return invalidParameter;

@@ -96,7 +96,9 @@ export class Paravirtual implements CpuTechnique {
 
   forget(): void {}
 
-  moved(): void {}
+  moved(page: number): void {
+    this.direct.moved(page);
+  }
 
   statistics(): null {
     return null;

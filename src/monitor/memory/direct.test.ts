@@ -25,6 +25,7 @@ function setUp() {
   const other = new GuestMemory(machine, 2, { base: BASE, size: PAGES * 4096 });
   const counts = { flushes: 0 };
   const direct = new DirectTables({ memory, flush: () => void counts.flushes++, tableEnded: () => {} });
+  memory.forgetting = { pages() {}, frame: (page) => direct.moved(page) };
   /** Of the guest's n-th page. */
   const number = (n: number): number => direct.numberOf(FIRST + n);
   const words = (n: number): Uint32Array => machine.words.subarray(machine.wordOf(memory.own(FIRST + n)), machine.wordOf(memory.own(FIRST + n)) + 1024);
@@ -68,6 +69,47 @@ suite("direct paging", () => {
     fresh.claim(FIRST);
     other.vacate([FIRST], UNTOUCHED);
     assert.equal(other.pmap.frame(FIRST), page);
+  });
+
+  test("a page that is a copy of another has its frame: it may be mapped, but not writable, and is no table", () => {
+    const { direct, memory, machine, number, words, entry } = setUp();
+    words(4).fill(7);
+    const [free, old] = [machine.frames.available, memory.pmap.frame(FIRST + 5)];
+    assert.equal(direct.copy(FIRST + 5, FIRST + 5), SbiError.invalidParameter);
+    assert.equal(direct.copy(FIRST + 5, FIRST + 4), SbiError.success);
+    assert.equal(number(5), number(4));
+    assert.deepEqual([machine.frames.available - free, machine.frames.info(old).state], [1, "free"]);
+    assert.equal(direct.pin(number(2), 0), SbiError.success);
+    assert.equal(direct.update(number(2), 0, entry(4, V | R | W), 0), SbiError.denied);
+    assert.equal(direct.update(number(2), 1, (machine.pageNumber(old) << 10) | V | R, 0), SbiError.denied, "the frame that was the copy's");
+    assert.equal(direct.update(number(2), 0, entry(5, V | R), 0), SbiError.success);
+    assert.equal(direct.pin(number(4), 0), SbiError.denied);
+    assert.equal(direct.copy(FIRST + 6, FIRST + 2), SbiError.denied, "a copy of a table");
+    assert.equal(direct.copy(FIRST + 2, FIRST + 6), SbiError.denied, "a table that becomes a copy");
+    // Both are written to, and the frame is still mapped.
+    const shared = memory.pmap.frame(FIRST + 4);
+    direct.own(FIRST + 4);
+    memory.writable(BASE + 5 * 4096, 4)[0] = 9;
+    assert.deepEqual([words(4)[0], words(4)[1], words(5)[0], words(5)[1]], [7, 7, 9, 7]);
+    assert.equal(new Set([number(4), number(5), machine.pageNumber(shared)]).size, 3);
+    assert.equal(machine.frames.info(shared).count, 1);
+    assert.equal(direct.update(number(2), 0, 0, 0), SbiError.success);
+    assert.equal(machine.frames.info(shared).state, "free");
+    // What is mapped read-only keeps its frame.
+    assert.equal(direct.update(number(2), 3, entry(7, V | R), 0), SbiError.success);
+    assert.equal(direct.copy(FIRST + 7, FIRST + 4), SbiError.denied);
+    assert.equal(direct.copy(FIRST + 4, FIRST + 7), SbiError.success, "but may be copied");
+    assert.equal(direct.copy(FIRST + 8, FIRST + 4), SbiError.success, "as may a copy");
+    assert.equal(new Set([number(4), number(7), number(8)]).size, 1);
+    // It goes to another hart, and begins anew.
+    const saved = direct.save();
+    direct.release();
+    const next = new DirectTables({ memory, flush: () => {}, tableEnded: () => {} }, saved);
+    assert.equal(machine.frames.info(memory.pmap.frame(FIRST + 4)).count, 4);
+    next.reset();
+    assert.equal(machine.frames.info(memory.pmap.frame(FIRST + 4)).count, 3);
+    memory.release();
+    next.release();
   });
 
   test("entries that no table may have", () => {

@@ -6,6 +6,7 @@
 import { SbiError } from "#devices/sbi.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
 import { HostelryError } from "#base/errors.ts";
+import { Copies, type SavedCopies } from "./copies.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import { pte } from "./guest-walk.ts";
 import { MachineToPhysical, MONITOR_SLOT } from "./machine-to-physical.ts";
@@ -42,6 +43,8 @@ export interface SavedDirect {
   /** Pages of whose frames the guest was told. */
   readonly told: readonly number[];
   readonly firstView: boolean;
+  readonly copies: SavedCopies;
+  readonly readers: ReadonlyMap<number, number>;
 }
 
 export class DirectTables {
@@ -55,6 +58,9 @@ export class DirectTables {
   readonly #pinned: Uint8Array;
   /** The guest's page behind each of its frames that it has been told of. */
   readonly #pages = new Map<number, number>();
+  readonly #copies: Copies;
+  /** Entries that lead to each frame and don't let it be written: without such, none is here. */
+  readonly #readers: Map<number, number>;
   /** Pages that are not mapped writable any more, but of which the hart may not know yet. */
   readonly #stale = new Set<number>();
   /** Whether the guest is in its first view: the G-stage's tables, which map all pages writable that are no tables. */
@@ -71,6 +77,8 @@ export class DirectTables {
     this.#counts = saved?.counts ?? new Uint32Array(pages);
     this.#pinned = saved?.pinned ?? new Uint8Array(pages);
     this.#firstView = saved?.firstView ?? true;
+    this.#copies = new Copies(memory, () => this.flushed(), saved?.copies);
+    this.#readers = new Map(saved?.readers);
     this.frames = new MachineToPhysical(memory.machine, memory.owner);
     memory.tables.setLastEntry(this.frames.entry);
     memory.written = (page) => {
@@ -78,9 +86,10 @@ export class DirectTables {
       const at = (page * FRAME_SIZE).toString(16);
       throw new HostelryError("in-table", `the guest wants a transfer into its page table at 0x${at}: give the device other memory`);
     };
-    // Entries that don't let it write are not counted, so that whatever frame it may name has to stay its own.
-    memory.isFixed = (page) => this.#uses[this.#index(page)] !== NOTHING || this.#pages.has(memory.pmap.frame(page));
+    // Whatever frame it may name has to stay its own.
+    memory.isFixed = (page) => this.#uses[this.#index(page)] !== NOTHING || this.#pages.has(memory.pmap.frame(page)) || this.#copies.frameOf(page) !== undefined;
     for (const page of saved?.told ?? []) this.numberOf(page);
+    for (const frame of this.#copies) this.frames.set(frame, this.#copies.pageOf(frame) ?? 0);
     for (let index = 0; index < pages; index++) {
       if (this.#uses[index] === tableOf(ROOT_LEVEL)) this.#showFrames(memory.pmap.firstPage + index);
     }
@@ -88,11 +97,13 @@ export class DirectTables {
 
   /** What another hart needs to go on. The machine-to-physical table is made anew there. */
   save(): SavedDirect {
-    return { uses: this.#uses, counts: this.#counts, pinned: this.#pinned, told: [...this.#pages.values()], firstView: this.#firstView };
+    const told = [...this.#pages.values()];
+    return { uses: this.#uses, counts: this.#counts, pinned: this.#pinned, told, firstView: this.#firstView, copies: this.#copies.save(), readers: this.#readers };
   }
 
   release(): void {
     this.#memory.written = this.#memory.isFixed = undefined;
+    this.#copies.release();
     this.frames.release();
   }
 
@@ -102,6 +113,8 @@ export class DirectTables {
     for (const [page, frame] of pmap.entries()) if (this.isTable(page)) tables.map(page, frame, "read-write");
     for (const array of [this.#uses, this.#counts, this.#pinned]) array.fill(0);
     this.#stale.clear();
+    this.#readers.clear();
+    this.#copies.release();
     this.#firstView = true;
     this.#flush();
   }
@@ -117,12 +130,47 @@ export class DirectTables {
 
   /** The number of the frame behind a page, of which the guest is told. Throws HostelryError `no-frames`. */
   numberOf(page: number): number {
+    const copy = this.#copies.frameOf(page);
+    if (copy !== undefined) return this.#memory.machine.pageNumber(copy);
     const frame = this.#memory.own(page);
     if (!this.#pages.has(frame)) {
       this.frames.set(frame, page);
       this.#pages.set(frame, page);
     }
     return this.#memory.machine.pageNumber(frame);
+  }
+
+  /**
+   * `page` is a copy of `source` from now on: they have one frame, whose number `numberOf` gives, and which entries may name that don't let it be written. Neither
+   * may be used as anything, and no entry lead to the frame that `page` has. Throws HostelryError `no-frames`.
+   */
+  copy(page: number, source: number): Refusal {
+    if (page === source) return invalidParameter;
+    if ([page, source].some((one) => this.#uses[this.#index(one)] !== NOTHING)) return denied;
+    // What was a copy is first one no more.
+    this.own(page);
+    const old = this.#memory.touch(page);
+    if (this.#readers.has(old)) return denied;
+    const frame = this.#copies.make(page, source);
+    if (frame === undefined) return failed;
+    if (this.#pages.delete(old)) this.frames.set(old, 0);
+    this.#pages.delete(frame);
+    this.frames.set(frame, source);
+    return success;
+  }
+
+  /** The page has a frame of its own: of a copy, with what that holds. Throws HostelryError `no-frames`. */
+  own(page: number): void {
+    this.#memory.own(page);
+  }
+
+  /** A copy has been written to, by whomever, and has a frame of its own. */
+  moved(page: number): void {
+    const frame = this.#copies.frameOf(page);
+    if (frame === undefined) return;
+    this.#copies.leave(page, frame);
+    this.frames.set(frame, this.#copies.pageOf(frame) ?? 0);
+    if (!this.#readers.has(frame)) this.#copies.unmapped(frame);
   }
 
   /** The monitor writes to the page from now on: it becomes no table. */
@@ -291,14 +339,28 @@ export class DirectTables {
     if (high !== 0) return invalidParameter;
     if (!isAllowed(level, low)) return invalidParameter;
     const page = this.#pageOf(low >>> 10);
+    if (level === 0 && !(low & pte.write)) {
+      const frame = this.#frameOf(low);
+      if (page === NOT_OURS && !this.#copies.has(frame)) return denied;
+      this.#readers.set(frame, (this.#readers.get(frame) ?? 0) + 1);
+      return success;
+    }
     if (page === NOT_OURS) return denied;
-    if (level > 0) return this.#hold(page, tableOf(level - 1));
-    return low & pte.write ? this.#hold(page, WRITABLE) : success;
+    return this.#hold(page, level > 0 ? tableOf(level - 1) : WRITABLE);
+  }
+
+  #frameOf(low: number): number {
+    return (low >>> 10) - this.#memory.machine.pageNumber(0);
   }
 
   #letGoEntry(level: number, low: number): void {
-    if (!(low & pte.valid) || (level === 0 && !(low & pte.write))) return;
-    this.#letGo(this.#pageOf(low >>> 10));
+    if (!(low & pte.valid)) return;
+    if (level > 0 || low & pte.write) return this.#letGo(this.#pageOf(low >>> 10));
+    const frame = this.#frameOf(low);
+    const left = this.#readers.get(frame)! - 1;
+    if (left > 0) return void this.#readers.set(frame, left);
+    this.#readers.delete(frame);
+    this.#copies.unmapped(frame);
   }
 }
 

@@ -335,6 +335,9 @@ suite("a paravirtual guest", () => {
   });
 });
 
+/** Whose all other frames are. */
+const OTHER = 99;
+
 /** Instructions that reach for memory, and calls with random arguments, in a kernel that has told of all its frames; now and then in tables that it made. */
 class Hostile {
   readonly random: Random;
@@ -348,12 +351,16 @@ class Hostile {
 
   static readonly pages = 48;
   static readonly machinePages = 256;
+  /** Frames that nobody has, for the monitor's work. */
+  static readonly spare = 64;
 
   constructor(seedOfRun: number, translate: boolean) {
     this.random = new Random(seedOfRun);
     this.monitor = new TestMonitor({ memory: Hostile.machinePages * PAGE, translate });
     this.guest = this.monitor.create(undefined, { memory: Hostile.pages * PAGE, cpu: "paravirtual" });
     for (let n = 0; n < Hostile.pages; n++) this.guest.vm.memory.own(page(n) / PAGE);
+    const { frames, memory } = this.monitor;
+    while (frames.available > Hostile.spare) this.random.fill(memory.writable(memory.take(OTHER, "private")));
     this.#others = this.#contents();
   }
 
@@ -389,6 +396,8 @@ class Hostile {
     return this.pick([
       () => [BigInt(this.below(hypercalls.length + 2)), a(), a(), a()] as const,
       () => [BigInt(number("pin")), BigInt(this.#number()), BigInt(this.below(3)), 0n] as const,
+      () => [BigInt(number("copy")), BigInt(page(this.below(Hostile.pages)) / PAGE), BigInt(page(this.below(Hostile.pages)) / PAGE), 0n] as const,
+      () => [BigInt(number("own")), BigInt(page(this.below(Hostile.pages)) / PAGE), 0n, 0n] as const,
       () => [BigInt(number("unpin")), BigInt(this.#number()), 0n, 0n] as const,
       () => [BigInt(number("update")), entryAt(), BigInt(this.#entry()), 0n] as const,
       () => [BigInt(number("base")), BigInt(this.#number()), BigInt(this.#number()), 0n] as const,
@@ -544,7 +553,7 @@ class Hostile {
     const { frames } = this.monitor;
     for (let n = 0; n < Hostile.machinePages; n++) {
       const { owner, state } = frames.info(n);
-      if (owner === this.guest.vm.id && state !== "free") all.fill(0, n * PAGE, (n + 1) * PAGE);
+      if (owner !== OTHER && state !== "zero") all.fill(0, n * PAGE, (n + 1) * PAGE);
     }
     return all;
   }
@@ -563,7 +572,8 @@ class Hostile {
         if (tag === -1n) continue;
         const host = (Number(BigInt.asUintN(32, tag)) + view.getInt32(at + 8, true)) >>> 0;
         const written = pages.get((host - map.ram) / PAGE);
-        assert.ok(written !== undefined, `${what}: 0x${tag.toString(16)} is written to in no page of the guest's`);
+        const isOwn = written !== undefined && !this.guest.vm.memory.pmap.isShared(written);
+        assert.ok(isOwn, `${what}: 0x${tag.toString(16)} is written to in no page of the guest's`);
         assert.throws(() => {
           this.guest.vm.memory.writable(written * PAGE, 8);
           throw new Error("memory");

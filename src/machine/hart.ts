@@ -89,6 +89,7 @@ export interface HartExports {
   raise(state: number, pc: bigint, cause: bigint, value: bigint): void;
   /** A trap into VS-mode, whatever is delegated. */
   raiseInVirtual(state: number, pc: bigint, cause: bigint, value: bigint): void;
+  reflectInVirtual(state: number, cause: number): void;
   /** V becomes 1, or 0 again: the supervisor's registers are exchanged. Privilege and bank are the caller's to set. */
   enterGuest(state: number): void;
   leaveGuest(state: number): void;
@@ -96,6 +97,7 @@ export interface HartExports {
   /** Of a deprivileged guest: see hart/deprivileged.ts. */
   selectView(state: number): void;
   raiseInGuest(state: number, pc: bigint, cause: bigint, value: bigint): void;
+  reflectInGuest(state: number, cause: number): void;
   returnInGuest(state: number): void;
   accessInGuest(state: number, number: number, operation: number, operand: number, writes: number, rd: number): number;
   /** SFENCE.VMA, with `guest` for the virtual machine that hgatp names. */

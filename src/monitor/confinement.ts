@@ -10,6 +10,8 @@ import type { FieldName } from "#machine/layout.ts";
 export interface Confinement {
   /** The hart's routine for a trap into the guest's kernel. */
   readonly raise: "raiseInVirtual" | "raiseInGuest";
+  /** That for the exception that has come out. */
+  readonly reflect: "reflectInVirtual" | "reflectInGuest";
   /** From the common form to that which the hart executes. */
   enter(state: HartState): void;
   /** And back. */
@@ -57,6 +59,7 @@ function confine(state: HartState, hgatp: bigint): void {
 /** In VS-mode and VU-mode, over the G-stage tables that `hgatp` names. */
 export class HardwareConfinement implements Confinement {
   readonly raise = "raiseInVirtual";
+  readonly reflect = "reflectInVirtual";
   readonly #hgatp: bigint;
   readonly #emulated: boolean;
 
@@ -81,6 +84,7 @@ const VMID = 0x3fffn << 44n;
 /** In VS-mode and VU-mode without a second stage, as early VT-x had none: satp names shadow tables, and the guest's own stands in vsatp's parked field. */
 export class ShadowedHardwareConfinement implements Confinement {
   readonly raise = "raiseInVirtual";
+  readonly reflect = "reflectInVirtual";
   readonly #hgatp: bigint;
   readonly #nowhere: () => bigint;
 
@@ -125,6 +129,7 @@ const places: readonly (readonly [own: FieldName, parked: FieldName])[] = [
 /** Kernel and programs in U-mode (see hart/deprivileged.ts). */
 export class UserModeConfinement implements Confinement {
   readonly raise = "raiseInGuest";
+  readonly reflect = "reflectInGuest";
   readonly #hgatp: bigint;
   readonly #rewrites: keyof typeof rewriting;
   /** What satp is to hold until the guest's address space is there. */

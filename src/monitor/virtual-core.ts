@@ -215,6 +215,13 @@ export class VirtualCore implements Core, Saveable {
     return this.spend();
   }
 
+  /** The same for the exception that has come out, or one of another number in its place, with its tval. */
+  reflect(reason: number): boolean {
+    const { hart, map } = this.#processor;
+    hart.exports[this.#confinement.reflect](map.hart, reason);
+    return this.spend();
+  }
+
   /** Takes one of the slice, though nothing retires. Returns whether it has not come to its end. */
   spend(): boolean {
     const { state } = this;

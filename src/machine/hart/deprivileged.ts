@@ -16,6 +16,8 @@ export interface Deprivileged {
   readonly selectView: FunctionReference;
   /** (state, pc, cause with the interrupt bit, tval): a trap into the guest's kernel; the next pc is in the state. */
   readonly raiseInGuest: FunctionReference;
+  /** (state, cause): likewise, for the exception that has come out. */
+  readonly reflectInGuest: FunctionReference;
   /** (state): the guest's SRET; the next pc is in the state. */
   readonly returnInGuest: FunctionReference;
 }
@@ -56,6 +58,11 @@ export function defineDeprivileged({ module }: Program, banks: TranslationBanks)
     f.call(selectView, [state.base]);
   });
 
+  const reflectInGuest = module.function("reflectInGuest", ["i32", "i32"], [], (f) => {
+    const state = new State(f);
+    f.call(raiseInGuest, [state.base, state.get("pc"), i64.extendI32U(f.parameter(1)), state.get("exitTval")]);
+  });
+
   const returnInGuest = module.function("returnInGuest", ["i32"], [], (f) => {
     const state = new State(f);
     const before = f.let(state.get("parkedStatus"));
@@ -68,7 +75,7 @@ export function defineDeprivileged({ module }: Program, banks: TranslationBanks)
     state.set("attention", 1);
   });
 
-  return { selectView, raiseInGuest, returnInGuest };
+  return { selectView, raiseInGuest, reflectInGuest, returnInGuest };
 }
 
 /**

@@ -86,6 +86,7 @@ export function buildHartProgram(map: MemoryMap, options: HartProgramOptions): H
     decode: decoder.decode,
     raise: traps.raise,
     raiseInVirtual: traps.raiseInVirtual,
+    reflectInVirtual: traps.reflectInVirtual,
     enterGuest: traps.enterGuest,
     leaveGuest: traps.leaveGuest,
     ...deprivileged,

@@ -20,6 +20,8 @@ export interface Traps extends Pick<Virtualization, "enterGuest" | "leaveGuest">
   readonly mret: FunctionReference;
   /** (state, pc, cause, tval): a trap into VS-mode, whatever is delegated. */
   readonly raiseInVirtual: FunctionReference;
+  /** (state, cause): likewise, for the exception that has come out. */
+  readonly reflectInVirtual: FunctionReference;
 }
 
 const interruptBit = 1n << 63n;
@@ -110,6 +112,11 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     const [pc, reason, value] = [f.parameter(1), f.parameter(2), f.parameter(3)];
     const number = f.let(i32.and(i32.wrap(reason), 63));
     enterGuestTrap(state, pc, reason, value, number, f.let(i64.ltS(reason, 0)), state.get("privilege"));
+  });
+
+  const reflectInVirtual = module.function("reflectInVirtual", ["i32", "i32"], [], (f) => {
+    const state = new State(f);
+    f.call(raiseInVirtual, [state.base, state.get("pc"), i64.extendI32U(f.parameter(1)), state.get("exitTval")]);
   });
 
   const takeInterrupt = module.function("takeInterrupt", ["i32", "i64"], ["i32"], (f) => {
@@ -224,5 +231,5 @@ export function defineTraps(program: Program, banks: TranslationBanks): Traps {
     state.set("attention", 1);
   });
 
-  return { ...virtualization, raise, raiseInVirtual, takeInterrupt, sret, mret };
+  return { ...virtualization, raise, raiseInVirtual, reflectInVirtual, takeInterrupt, sret, mret };
 }

@@ -47,9 +47,9 @@ export class CallOuts {
     const { state } = this.#vm.core;
     const word = state.number("exitInstruction");
     const { rs1, imm } = decode(word);
-    const virtual = BigInt.asUintN(64, state.get("x", rs1) + BigInt(imm));
-    const [low, high] = [Number(virtual & 0xffff_ffffn), Number(virtual >> 32n)];
-    if (this.#paging.storeIfTraced(low, high)) return 0;
+    const sum = state.low("x", rs1) + imm;
+    const high = (state.high("x", rs1) + Math.floor(sum / 2 ** 32)) >>> 0;
+    if (this.#paging.storeIfTraced(sum >>> 0, high)) return 0;
     const at = this.#paging.shadow.physicalAddress(state, state.number("pc"), state.high("pc"), "fetch");
     if (at !== undefined) this.#remove(at);
     return 0;

@@ -112,7 +112,7 @@ export class Deprivileged implements CpuTechnique {
 
   #reflect(kind: "guest-trap", why: number): number {
     this.#vm.record(kind, why);
-    return this.#vm.core.raise(why, this.#state.get("exitTval")) ? GO_ON : ExitReason.exit;
+    return this.#vm.core.reflect(why) ? GO_ON : ExitReason.exit;
   }
 
   #emulate(): number {

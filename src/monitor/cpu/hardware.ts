@@ -71,7 +71,7 @@ export class HardwareTechnique implements CpuTechnique {
     const isAccess = this.#state.number("exitImplicit") === 0;
     if (isAccess && emulateDeviceAccess(this.#vm, physical)) return true;
     this.#vm.record("access-fault", physical);
-    return this.#vm.core.raise(accessFault(this.#state.number("exitCause")), this.#state.get("exitTval"));
+    return this.#vm.core.reflect(accessFault(this.#state.number("exitCause")));
   }
 
   /** An instruction that this machine has and a guest's hasn't. */

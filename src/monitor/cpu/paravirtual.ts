@@ -81,6 +81,7 @@ export class Paravirtual implements CpuTechnique {
     const inner = new UserModeConfinement(this.#firstView, "none", () => this.#firstView);
     this.confinement = {
       raise: inner.raise,
+      reflect: inner.reflect,
       enter: (state) => {
         inner.enter(state);
         this.#showViews(state);
@@ -182,7 +183,7 @@ export class Paravirtual implements CpuTechnique {
     if (isFault && this.#base === undefined && this.#touch(why === cause.storePage)) return GO_ON;
     let goesOn = true;
     const next = this.#upcall(isFault ? "true-fault" : "guest-trap", why, () => {
-      goesOn = this.vm.core.raise(why, this.state.get("exitTval"));
+      goesOn = this.vm.core.reflect(why);
     });
     return goesOn ? next : ExitReason.exit;
   }

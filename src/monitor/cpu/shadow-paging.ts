@@ -120,6 +120,6 @@ export class ShadowPaging {
 
   #reflect(kind: "true-fault" | "access-fault", why: number): number {
     this.#vm.record(kind, why);
-    return this.#vm.core.raise(why, this.#vm.core.state.get("exitTval")) ? GO_ON : ExitReason.exit;
+    return this.#vm.core.reflect(why) ? GO_ON : ExitReason.exit;
   }
 }

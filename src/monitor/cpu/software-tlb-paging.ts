@@ -190,7 +190,7 @@ export class SoftwareTlbPaging {
 
   #reflect(kind: "true-fault" | "access-fault", why: number): number {
     this.#vm.record(kind, why);
-    return this.#vm.core.raise(why, this.#state.get("exitTval")) ? GO_ON : ExitReason.exit;
+    return this.#vm.core.reflect(why) ? GO_ON : ExitReason.exit;
   }
 
   /** The guest's entry becomes another. The hart's for the frame comes with it, for whoever will want it. */

@@ -85,10 +85,11 @@ export function storeInPlace(vm: VirtualMachine, shadow: Shadow, physical: numbe
   machine.written(frame);
   const { words } = machine;
   const first = machine.wordOf(frame) + offset / 4;
-  const halves = [state.low("x", operand), state.high("x", operand)] as const;
-  const old = [words[first]!, size === 4 ? (words[first]! | 0) >> 31 : words[first + 1]!] as const;
-  for (let i = 0; i < size / 4; i++) words[first + i] = update(words[first + i]!, halves[i & 1]!);
-  if (rd !== 0) state.setHalves("x", rd, ...old);
+  const [lower, upper] = [state.low("x", operand), state.high("x", operand)];
+  const before = words[first]!;
+  const above = size === 4 ? (before | 0) >> 31 : words[first + 1]!;
+  for (let i = 0; i < size / 4; i++) words[first + i] = update(words[first + i]!, i & 1 ? upper : lower);
+  if (rd !== 0) state.setHalves("x", rd, before, above);
   core.retire(store.length);
   shadow.tableWritten(page, offset, offset + size - 1);
   return true;

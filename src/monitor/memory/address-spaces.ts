@@ -15,6 +15,8 @@ export interface AddressSpace extends AddressSpaceRoot {
   readonly shadowLevels: number;
   readonly asid: number;
   readonly roots: readonly ShadowTable[];
+  /** Those that show them. */
+  readonly satps: readonly bigint[];
   /** What the guest has called it, one vCPU so and another so. */
   readonly guestAsids: Set<number>;
   used: number;
@@ -87,9 +89,9 @@ export class AddressSpaces {
     return { levels, page: this.#memory.pmap.holds(page) ? page : NO_MEMORY };
   }
 
-  /** The address space whose views a hart has, if its guest's satp still names it. */
-  current(state: HartState): AddressSpace | undefined {
-    const space = this.#spaces.get(keyOf(this.rootOf(state)));
+  /** The address space whose views a hart has, if its guest's satp, which says `root`, still names it. */
+  current(state: HartState, root: AddressSpaceRoot): AddressSpace | undefined {
+    const space = this.#spaces.get(keyOf(root));
     return space !== undefined && this.#isIn(state, space) ? space : undefined;
   }
 
@@ -97,7 +99,7 @@ export class AddressSpaces {
   enter(state: HartState): AddressSpace {
     const space = this.#space(this.rootOf(state));
     space.guestAsids.add((state.high("parkedSatp") >>> 12) & LAST_ASID);
-    this.#setViews(state, (index) => this.#satpOf(space, index));
+    this.#setViews(state, (index) => space.satps[index]!);
     return space;
   }
 
@@ -157,7 +159,9 @@ export class AddressSpaces {
         this.#tables.hold(table);
         return table;
       });
-      space = { ...root, key, shadowLevels, asid: this.#nextAsid++, roots, guestAsids: new Set(), used: 0 };
+      const asid = this.#nextAsid++;
+      const satps = roots.map(({ frame }) => this.#satp(shadowLevels, asid, frame));
+      space = { ...root, key, shadowLevels, asid, roots, satps, guestAsids: new Set(), used: 0 };
       this.#spaces.set(key, space);
     }
     space.used = this.#uses;
@@ -176,17 +180,13 @@ export class AddressSpaces {
     for (const root of space.roots) this.#tables.letGo(root);
   }
 
+  /** By the ASID: that of `nowhere` is nobody's. */
   #isIn(state: HartState, space: AddressSpace): boolean {
-    return state.get("views") === this.#satpOf(space, 0);
+    return ((state.high("views") >>> 12) & LAST_ASID) === space.asid;
   }
 
   #setViews(state: HartState, satp: (index: number) => bigint): void {
     for (let index = 0; index < this.#views.length; index++) state.set("views", satp(index), index);
-  }
-
-  /** The satp that shows a view, by its index. */
-  #satpOf(space: AddressSpace, index: number): bigint {
-    return this.#satp(space.shadowLevels, space.asid, space.roots[index]!.frame);
   }
 
   #satp(levels: number, asid: number, frame: number): bigint {

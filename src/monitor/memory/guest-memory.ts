@@ -27,6 +27,9 @@ export interface PagingCounts {
   readonly prefetchedUsed: number;
 }
 
+/** Turns are numbered by bytes. */
+const LAST_TURN = 255;
+
 /** For what is read from the backing store, but has no frame. */
 const UNWANTED = new Uint8Array(FRAME_SIZE);
 
@@ -61,8 +64,9 @@ export class GuestMemory implements DmaMemory {
   readonly #paging: { -readonly [Name in keyof PagingCounts]: PagingCounts[Name] };
   /** Pages that came back before they were asked for. */
   readonly #early = new Set<number>();
-  /** Pages whose frames somebody has in hand: see `settle`. */
-  readonly #held = new Set<number>();
+  /** Pages whose frames somebody has in hand have the number of this turn: see `settle`. */
+  readonly #held: Uint8Array;
+  #turn = 1;
   readonly #entry: [low: number, high: number] = [0, 0];
 
   /** New, or `saved`. Throws HostelryError `no-frames` if not even the root of its tables can be had. */
@@ -73,6 +77,7 @@ export class GuestMemory implements DmaMemory {
     this.owner = owner;
     this.pmap = new Pmap(range.base / FRAME_SIZE, saved?.frames ?? range.size / FRAME_SIZE);
     this.limit = this.pmap.pages;
+    this.#held = new Uint8Array(this.pmap.pages);
     this.#paging = { ...(saved?.paging ?? { outs: 0, ins: 0, prefetched: 0, prefetchedUsed: 0 }) };
     this.tables = new GStageTables(memory, owner, saved?.tables);
   }
@@ -87,7 +92,11 @@ export class GuestMemory implements DmaMemory {
 
   /** Nobody has frames of its pages in hand from here on. To be called before anything is done for the guest. */
   settle(): void {
-    this.#held.clear();
+    this.#turn++;
+    if (this.#turn > LAST_TURN) {
+      this.#held.fill(0);
+      this.#turn = 1;
+    }
     this.machine.makeRoom(this.owner);
   }
 
@@ -98,7 +107,7 @@ export class GuestMemory implements DmaMemory {
 
   /** The frame behind a page, to be read: the page gets one if it has none. Throws HostelryError `no-frames` or `swap`. */
   touch(page: number): number {
-    this.#held.add(page);
+    this.#held[page - this.pmap.firstPage] = this.#turn;
     const frame = this.pmap.frame(page);
     if (isPagedOut(frame)) return this.#pageIn(page, slotOf(frame));
     if (frame < 0) return this.#show(page, ZERO_FRAME, "shared");
@@ -108,7 +117,7 @@ export class GuestMemory implements DmaMemory {
 
   /** The frame behind a page, to be written: it is the VM's own. Throws HostelryError `no-frames` or `swap`. */
   own(page: number): number {
-    this.#held.add(page);
+    this.#held[page - this.pmap.firstPage] = this.#turn;
     const frame = this.pmap.frame(page);
     if (isPagedOut(frame)) return this.#pageIn(page, slotOf(frame));
     if (frame < 0) return this.#show(page, this.machine.take(this.owner, "private"), "own");
@@ -133,7 +142,7 @@ export class GuestMemory implements DmaMemory {
 
   /** Whether a page's frame may go to the backing store: nobody else has it, and nobody has it in hand. */
   isPageable(page: number): boolean {
-    if (!this.isMovable(page) || this.#held.has(page)) return false;
+    if (!this.isMovable(page) || this.#held[page - this.pmap.firstPage] === this.#turn) return false;
     const frame = this.pmap.frame(page);
     return frame !== ZERO_FRAME && (!this.pmap.isShared(page) || this.machine.frames.info(frame).count === 1) && this.isReserved?.(frame) !== true;
   }

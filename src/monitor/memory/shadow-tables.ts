@@ -55,6 +55,8 @@ export class ShadowTables {
   /** Images of each of the guest's tables. */
   readonly #images = new Map<number, ShadowTable[]>();
   readonly #mappings: ReverseMap;
+  /** Of tables that are gone, for those to come. */
+  readonly #spare: Int32Array[] = [];
 
   constructor({ memory, flush, purge }: ShadowTablesOptions) {
     this.#memory = memory;
@@ -85,7 +87,7 @@ export class ShadowTables {
     if (present !== undefined) return present;
     const { machine, owner } = this.#memory;
     const frame = machine.take(owner, "page-table");
-    const table: ShadowTable = { ...source, frame, key, parents: new Set(), pages: level === 0 ? new Int32Array(ENTRIES) : undefined, roots: 0 };
+    const table: ShadowTable = { ...source, frame, key, parents: new Set(), pages: level === 0 ? this.#spare.pop() ?? new Int32Array(ENTRIES) : undefined, roots: 0 };
     this.#byKey.set(key, table);
     this.#byFrame.set(frame, table);
     if (flags === NO_FLAGS) this.#trace(page, table);
@@ -222,6 +224,7 @@ export class ShadowTables {
     this.#empty(table);
     this.#byKey.delete(table.key);
     this.#byFrame.delete(table.frame);
+    if (table.pages !== undefined) this.#spare.push(table.pages);
     const images = this.#images.get(table.page);
     if (table.flags === undefined && images !== undefined) {
       images.splice(images.indexOf(table), 1);

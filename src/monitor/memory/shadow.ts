@@ -136,7 +136,7 @@ export class Shadow {
   fault(state: HartState, low: number, high: number, access: Access): ShadowFault {
     const root = this.#spaces.rootOf(state);
     this.#spaces.makeRoom(root);
-    const space = this.#spaces.current(state) ?? this.enter(state);
+    const space = this.#spaces.current(state, root) ?? this.enter(state);
     const vpn = high * 2 ** 20 + (low >>> 12);
     const view = viewOf(state);
     const walk = this.#walk;

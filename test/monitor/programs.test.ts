@@ -57,6 +57,25 @@ const programs: Readonly<Record<string, string>> = {
     fence.i
     patch2: addi s0, s0, 7`,
 
+  "an instruction that writes to tables for a while, and to other pages for a while": `
+    ${number(0, 4)}
+    li   s4, 320
+    li   s5, ${L0 + 8 * 20}
+    li   s6, ${DATA + 40 * PAGE}
+    li   s7, ${pte(DATA, USER_PAGE)}
+    write: andi t0, s4, 32
+    mv   t1, s5
+    bnez t0, there
+    mv   t1, s6
+    there: sd s7, 0(t1)
+    sfence.vma
+    ${look(20)}
+    xori s7, s7, 1024
+    addi s4, s4, -1
+    bnez s4, write
+    ld   s8, 0(s5)
+    ld   s9, 0(s6)`,
+
   "tables that move": `
     ${number(0, 4)}
     li   t0, ${ROOT}

@@ -8,6 +8,7 @@ import { address } from "#platform/memory-map.ts";
 import { EXIT, TestMonitor, type TestVmOptions } from "../kit/monitor.ts";
 import { Random } from "../kit/random.ts";
 import { allTechniques, fitting, titleOf } from "../kit/techniques.ts";
+import { DATA, kernel, L0, USER } from "./guest-kernel.ts";
 
 /** Adds up in memory what timer interrupts find, and ends with their number. */
 const TICKING = `
@@ -183,6 +184,25 @@ suite("techniques", () => {
       // The float instruction before it only waits for floating point to be on.
       assert.match(end.message, /0xffffffff at 0x80/);
     }
+  });
+
+  test("an instruction that wrote to tables and does so no more is itself again", () => {
+    const { vm } = new TestMonitor().runToEnd(kernel(`
+      li   s3, 1000
+      li   s5, ${L0 + 8 * 40}
+      li   t0, 0x40000
+      csrs sstatus, t0
+      write: sd x0, 0(s5)
+      sfence.vma
+      li   t0, ${USER}
+      ld   t2, 0(t0)
+      addi s3, s3, -1
+      li   t0, 960
+      bgtu s3, t0, write
+      li   s5, ${DATA}
+      bnez s3, write`), { cpu: "binary-translation" });
+    const { "call-out": callOuts, "table-write": writes } = vm.exits.counts();
+    assert.ok(writes >= 16 && callOuts > 16 && callOuts < 80, `${writes} writes that faulted, ${callOuts} call-outs`);
   });
 
   test("an instruction that writes to tables often becomes a call to the monitor, and writes the same", () => {

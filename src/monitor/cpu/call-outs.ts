@@ -1,6 +1,6 @@
 /**
  * Adaptive binary translation (Adams & Agesen 2006): an instruction that often writes to traced pages would fault each time. It is replaced by a call
- * to the monitor, which does the write without the fault; and put back when it writes to other pages.
+ * to the monitor, which does the write without the fault; and put back when it writes to other pages as often.
  */
 import { FRAME_SIZE } from "#machine/frames.ts";
 import { decode } from "#riscv/table.ts";
@@ -8,16 +8,25 @@ import type { VirtualMachine } from "../vm.ts";
 import type { ShadowPaging } from "./shadow-paging.ts";
 import { tableStore } from "./table-write.ts";
 
-/** Faults of one instruction that are often. */
+/** Faults of one instruction that are often; and so many more call-outs for nothing than for something are too many. */
 const OFTEN = 16;
-/** Instructions that are counted at a time. */
+/** Instructions that are known at a time. */
 const MOST = 4096;
+
+interface Experience {
+  /** Since it has no call-out. */
+  faults: number;
+  /** Faults after which it gets one: more each time that it was in vain, since its code is translated anew. */
+  often: number;
+  /** Call-outs that were for a traced page, less those that were not. */
+  worth: number;
+}
 
 export class CallOuts {
   readonly #vm: VirtualMachine;
   readonly #paging: ShadowPaging;
-  /** Faults on traced pages, by guest-physical address of the instruction. */
-  readonly #faults = new Map<number, number>();
+  /** By the lower half of an instruction's address. If two are taken for one, that is only slow. */
+  readonly #known = new Map<number, Experience>();
   /** Where there are call-outs: guest-physical addresses. */
   readonly #places = new Set<number>();
 
@@ -30,29 +39,42 @@ export class CallOuts {
   faulted(): void {
     const { state } = this.#vm.core;
     if (tableStore(state.number("exitInstruction")) === undefined) return;
-    const at = this.#paging.shadow.physicalAddress(state, state.number("pc"), state.high("pc"), "fetch");
+    const pc = state.low("pc", 0);
+    const known = this.#experienceOf(pc);
+    if (++known.faults < known.often) return;
+    const at = this.#paging.shadow.physicalAddress(state, pc, state.high("pc"), "fetch");
     if (at === undefined) return;
-    const faults = (this.#faults.get(at) ?? 0) + 1;
-    if (this.#faults.size >= MOST) this.#faults.clear();
-    this.#faults.set(at, faults);
-    if (faults < OFTEN) return;
-    this.#faults.delete(at);
+    known.faults = 0;
+    known.worth = 0;
     this.#places.add(at);
     this.#vm.memory.own(Math.floor(at / FRAME_SIZE));
     this.#put(at, true);
   }
 
-  /** A call-out has come. Does the write; or, if that is not to a traced page, lets the instruction be what it was. Returns 0. */
+  /** A call-out has come. Does the write, if that may be done here; if not, or if it is in vain too often, the instruction is what it was. Returns 0. */
   exit(): number {
     const { state } = this.#vm.core;
-    const word = state.number("exitInstruction");
-    const { rs1, imm } = decode(word);
+    const [pc, pcHigh] = [state.low("pc", 0), state.high("pc")];
+    const { rs1, imm } = decode(state.number("exitInstruction"));
     const sum = state.low("x", rs1) + imm;
-    const high = (state.high("x", rs1) + Math.floor(sum / 2 ** 32)) >>> 0;
-    if (this.#paging.storeIfTraced(sum >>> 0, high)) return 0;
-    const at = this.#paging.shadow.physicalAddress(state, state.number("pc"), state.high("pc"), "fetch");
+    const page = this.#paging.store(sum >>> 0, (state.high("x", rs1) + Math.floor(sum / 2 ** 32)) >>> 0);
+    const known = this.#experienceOf(pc);
+    known.worth = page === "traced" ? Math.min(known.worth + 1, OFTEN) : known.worth - 1;
+    if (page !== undefined && known.worth > -OFTEN) return 0;
+    if (page !== undefined) known.often *= 2;
+    const at = this.#paging.shadow.physicalAddress(state, pc, pcHigh, "fetch");
     if (at !== undefined) this.#remove(at);
     return 0;
+  }
+
+  #experienceOf(pc: number): Experience {
+    let known = this.#known.get(pc);
+    if (known === undefined) {
+      if (this.#known.size >= MOST) this.#known.clear();
+      known = { faults: 0, often: OFTEN, worth: 0 };
+      this.#known.set(pc, known);
+    }
+    return known;
   }
 
   /** Pages may be others' too from now on, who have no call-outs there. */

@@ -108,14 +108,15 @@ export class ShadowPaging {
     }
   }
 
-  /** A store by the instruction at the pc, to this address, without its fault: whether it was to a traced page, and has been done. */
-  storeIfTraced(low: number, high: number): boolean {
+  /** Does the store of the instruction at the pc, to this address, without a fault: to what page. Undefined if it isn't done. */
+  store(low: number, high: number): "traced" | "other" | undefined {
     const { core } = this.#vm;
     const physical = this.shadow.physicalAddress(core.state, low, high, "store");
-    if (physical === undefined || !this.shadow.tables.isTraced(Math.floor(physical / FRAME_SIZE))) return false;
-    if (!storeInPlace(this.#vm, this.shadow, physical, low)) return false;
+    if (physical === undefined) return undefined;
+    const page = this.shadow.tables.isTraced(Math.floor(physical / FRAME_SIZE)) ? "traced" : "other";
+    if (!storeInPlace(this.#vm, this.shadow, physical, low)) return undefined;
     this.#vm.record("call-out", physical);
-    return true;
+    return page;
   }
 
   #reflect(kind: "true-fault" | "access-fault", why: number): number {

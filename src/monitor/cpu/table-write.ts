@@ -91,6 +91,6 @@ export function storeInPlace(vm: VirtualMachine, shadow: Shadow, physical: numbe
   for (let i = 0; i < size / 4; i++) words[first + i] = update(words[first + i]!, i & 1 ? upper : lower);
   if (rd !== 0) state.setHalves("x", rd, before, above);
   core.retire(store.length);
-  shadow.tableWritten(page, offset, offset + size - 1);
+  if (shadow.tables.isTraced(page)) shadow.tableWritten(page, offset, offset + size - 1);
   return true;
 }

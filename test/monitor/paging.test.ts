@@ -142,6 +142,21 @@ suite("a swap file", () => {
   });
 });
 
+test("what is guaranteed to a VM is not paged out for another, and another's is for it", () => {
+  const store = new TestStore(8000);
+  const monitor = new TestMonitor({ translate: true, memory: 10 * MIB, store });
+  const [sure, other] = [monitor.create(GUEST, { memory: 8 * MIB }), monitor.create(GUEST, { memory: 8 * MIB })];
+  sure.vm.memory.guaranteed = 2048;
+  for (const guest of [other, sure]) {
+    guest.vm.computer.longestSlice = 1000;
+    monitor.start(guest);
+  }
+  monitor.run(() => sure.end() !== undefined && other.end() !== undefined, 60_000);
+  assert.deepEqual([sure.end(), other.end()], [{ kind: "fail", code: 1 }, { kind: "fail", code: 1 }]);
+  assert.equal(sure.vm.memory.paging.outs, 0);
+  assert.ok(other.vm.memory.paging.outs > 0);
+});
+
 const found = await defaultImage();
 const PATIENCE = 120_000;
 const NUMBERS = 500_000;

@@ -103,6 +103,7 @@ function tell({ vm, config, control, sampler, running }: Resident): void {
 /** What a VM has more than it may is paged out; if that is not done at once, it goes on. */
 function trim({ vm: { memory }, control }: Resident): void {
   memory.limit = Atomics.load(control, Control.limit);
+  memory.guaranteed = Atomics.load(control, Control.guaranteed);
   if (paging?.trim(memory) === true) doorbell.ring();
 }
 

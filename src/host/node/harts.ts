@@ -237,7 +237,7 @@ export class Vm {
   /** Pages that it is to have, by the policy. */
   target: number;
   readonly #pages: number;
-  #entitlement: Entitlement;
+  #entitlement!: Entitlement;
   /** Pages that its operator lets it have; and that are wanted in its balloon, for whatever reason. */
   #allowed: number;
   #wanted = 0;
@@ -258,7 +258,7 @@ export class Vm {
     this.hart = hart;
     this.allotment = config.allotment;
     this.#pages = this.#allowed = this.target = config.memory / FRAME_SIZE;
-    this.#entitlement = config.entitlement ?? { min: this.#pages, shares: 1 };
+    this.entitle(config.entitlement ?? { min: this.#pages, shares: 1 });
     this.#listener = listener;
     this.#files = files;
     this.result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
@@ -317,6 +317,7 @@ export class Vm {
 
   entitle(entitlement: Entitlement): void {
     this.#entitlement = entitlement;
+    Atomics.store(this.#console.control, Control.guaranteed, entitlement.min);
   }
 
   get holding(): Holding {

@@ -37,8 +37,8 @@ export interface SharedParts {
 
 /** Words of `control`. `wanted`: of a VM, milliseconds in which it had something to do, whether it had the hart or not. `looks`: at its memory, when `balloon` pages were
  * wanted in its balloon. `own`, `shared`, `ballooned`, `pagedOut`: its pages that have a frame for themselves or with others, or are in its balloon or the swap file; `active`: the part of its memory that it uses, in parts of ACTIVE_UNIT. `limit`: pages that it has
- * beyond so many are paged out; `blocked`: and until then it stands still, if not 0. */
-export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4, looks: 5, balloon: 6, own: 7, shared: 8, ballooned: 9, pagedOut: 10, active: 11, limit: 12, blocked: 13, words: 14 } as const;
+ * beyond so many are paged out; `blocked`: and until then it stands still, if not 0; `guaranteed`: so many are not for others. */
+export const Control = { command: 0, resizes: 1, columns: 2, rows: 3, wanted: 4, looks: 5, balloon: 6, own: 7, shared: 8, ballooned: 9, pagedOut: 10, active: 11, limit: 12, blocked: 13, guaranteed: 14, words: 15 } as const;
 /** Of `Control.active`. */
 export const ACTIVE_UNIT = 10_000;
 /** Values of the command word. */

@@ -59,6 +59,8 @@ export class GuestMemory implements DmaMemory {
   isReserved: ((frame: number) => boolean) | undefined;
   /** Frames that it may have; more while the machine has enough. */
   limit: number;
+  /** Frames of its own that others may not have. */
+  guaranteed = 0;
   /** Why a device could not have a page. Its VM can't go on. */
   failure: HostelryError | undefined;
   readonly #paging: { -readonly [Name in keyof PagingCounts]: PagingCounts[Name] };

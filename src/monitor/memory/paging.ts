@@ -34,14 +34,18 @@ export class Paging implements Reclaimer {
     this.#options = options;
   }
 
-  /** Whoever has most beyond its limit gives; if nobody has, the VM itself. */
+  /** Whoever has most beyond its limit gives; if nobody has, the VM itself, unless it has no more than is guaranteed to it and others have. */
   makeRoom(owner: number): void {
     const guests = this.#byExcess();
-    this.#take([...guests.filter((memory) => excess(memory) > 0), ...guests.filter((memory) => memory.owner === owner)], AT_ONCE);
+    const itself = guests.filter((memory) => memory.owner === owner);
+    this.#take([...guests.filter((memory) => excess(memory) > 0), ...[...itself, ...guests].filter((memory) => spare(memory) > 0), ...itself], AT_ONCE);
   }
 
   takeFromOthers(owner: number): boolean {
-    for (const memory of this.#byExcess()) if (memory.owner !== owner && this.#pageOut(memory, AT_ONCE) > 0) return true;
+    const others = this.#byExcess().filter((memory) => memory.owner !== owner);
+    // Nobody ends for another's guarantee, though that should not come to it.
+    const [first, last] = [others.filter((memory) => spare(memory) > 0), others.filter((memory) => spare(memory) <= 0)];
+    if ([...first, ...last].some((memory) => this.#pageOut(memory, AT_ONCE) > 0)) return true;
     if (this.#failure !== undefined) throw this.#failure;
     return false;
   }
@@ -84,6 +88,9 @@ export class Paging implements Reclaimer {
 }
 
 const excess = ({ pmap, limit }: GuestMemory): number => pmap.counts.mapped - limit;
+
+/** Frames of its own beyond what is guaranteed to it: what others may have. */
+const spare = ({ pmap: { counts }, guaranteed }: GuestMemory): number => counts.mapped - counts.shared - guaranteed;
 
 /** Pages that can go, in whole clusters, chosen by chance: `count`, or a few more; fewer only if there are no others. */
 export function victims(memory: GuestMemory, count: number, random: { u32(): number }): number[] {

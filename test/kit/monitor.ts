@@ -64,7 +64,10 @@ export class TestMonitor {
   #until: () => boolean = () => false;
   #deadline = Infinity;
   #nextId = 1;
-  readonly #vms: VirtualMachine[] = [];
+  /** At the clock, for its paging, which doesn't wait. */
+  #looks = 0;
+  /** By their numbers: one that was saved has its number again where it goes on. */
+  readonly #vms = new Map<number, VirtualMachine>();
 
   constructor({ memory = 64 * MIB, translate = false, registry = {}, model = standardModel, store }: TestMonitorOptions = {}) {
     const map = memoryMap(memory);
@@ -78,7 +81,7 @@ export class TestMonitor {
     }
     this.frames = Frames.create(memory / 4096);
     this.memory = new MachineMemory(this.frames, map, this.processor.dma, store);
-    if (store !== undefined) this.memory.reclaimer = new Paging({ guests: () => this.#vms.map(({ memory }) => memory), random: new Random(1) });
+    if (store !== undefined) this.memory.reclaimer = new Paging({ guests: () => Array.from(this.#vms.values(), ({ memory }) => memory), random: new Random(1), now: () => (this.#looks += 1000) });
     this.monitor = new HartMonitor({
       processor: this.processor,
       doorbell: new Doorbell(),
@@ -108,7 +111,7 @@ export class TestMonitor {
       technique: techniqueOf({ cpu, mmu, shadow, rewrite, onIllegal }),
       ...rest,
     }, saved);
-    this.#vms.push(vm);
+    this.#vms.set(vm.id, vm);
     if (typeof files === "string") vm.boot({ kernel: { format: "raw", bytes: assemble(files, { base: address.memory }) }, append: "" });
     else if (files !== undefined) vm.boot(files);
     return { vm, host, output: () => output, end: () => this.#ends.get(vm), x: (index) => vm.cores[0]!.state.get("x", index) };

@@ -67,6 +67,7 @@ const residents = new Map<number, Resident>();
 const paging = swap && new Paging({
   guests: () => [...residents.values()].map(({ vm }) => vm.memory),
   random: new Random(data.hart),
+  now: () => performance.now(),
   failed: ({ owner: id }, { message }) => report({ kind: "warning", id, message }),
 });
 memory.reclaimer = paging;

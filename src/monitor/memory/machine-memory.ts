@@ -7,8 +7,8 @@ import { noStore, type BackingStore } from "./swap.ts";
 
 /** Sees to it that there are free frames; VMs are known to it by their numbers. */
 export interface Reclaimer {
-  /** Before something is done for this VM, if there are few. */
-  makeRoom(owner: number): void;
+  /** Before something is done for this VM, if there are few; `urgent` if hardly any. */
+  makeRoom(owner: number, urgent: boolean): void;
   /** While something is done for it, and there is none: others have to give some. Returns whether they have. Throws HostelryError `swap` if they could not. */
   takeFromOthers(owner: number): boolean;
 }
@@ -55,7 +55,8 @@ export class MachineMemory {
 
   /** Before something is done for a VM. */
   makeRoom(owner: number): void {
-    if (this.frames.available < RESERVE) this.reclaimer?.makeRoom(owner);
+    const { available } = this.frames;
+    if (available < RESERVE) this.reclaimer?.makeRoom(owner, available < RESERVE / 4);
   }
 
   /** Whether there are not as many free frames as to use some for what may not be needed. */

@@ -11,6 +11,8 @@ export interface PagingOptions {
   /** Of the VMs on this hart. */
   readonly guests: () => readonly GuestMemory[];
   readonly random: { u32(): number };
+  /** Milliseconds. */
+  readonly now: () => number;
   /** Told when this VM's pages can't be written any more. That ends only who finds no frame. */
   readonly failed?: (memory: GuestMemory, error: HostelryError) => void;
 }
@@ -20,13 +22,12 @@ const AT_ONCE = 64;
 const AT_LEISURE = 256;
 /** Clusters that are looked at by chance for one that can go, before all are. */
 const TRIES = 4;
-/** When nothing could go, in milliseconds, before that is tried again at leisure. */
+/** When nothing could go, in milliseconds, before that is tried again, unless it is urgent. */
 const PAUSE = 100;
 
 export class Paging implements Reclaimer {
   readonly #options: PagingOptions;
-  /** By `performance.now()`. */
-  #pausedUntil = 0;
+  #pausedUntil = -Infinity;
   /** Why nothing could be written, if that was so when it was tried last. */
   #failure: HostelryError | undefined;
 
@@ -35,7 +36,8 @@ export class Paging implements Reclaimer {
   }
 
   /** Whoever has most beyond its limit gives; if nobody has, the VM itself, unless it has no more than is guaranteed to it and others have. */
-  makeRoom(owner: number): void {
+  makeRoom(owner: number, urgent: boolean): void {
+    if (this.#isPaused && !urgent) return;
     const guests = this.#byExcess();
     const itself = guests.filter((memory) => memory.owner === owner);
     this.#take([...guests.filter((memory) => excess(memory) > 0), ...[...itself, ...guests].filter((memory) => spare(memory) > 0), ...itself], AT_ONCE);
@@ -53,20 +55,22 @@ export class Paging implements Reclaimer {
   /** Some of what a VM has beyond its limit goes. Returns whether there is more that can. */
   trim(memory: GuestMemory): boolean {
     const count = Math.min(excess(memory), AT_LEISURE);
-    if (count > 0) this.#take([memory], count);
+    if (count > 0 && !this.#isPaused) this.#take([memory], count);
     return this.isBehind(memory);
   }
 
   /** Whether a VM has more than its limit, and something is done about it. */
   isBehind(memory: GuestMemory): boolean {
-    return excess(memory) > 0 && performance.now() >= this.#pausedUntil;
+    return excess(memory) > 0 && !this.#isPaused;
   }
 
   /** From the first that can give any. Nobody ends for it: there are frames still. */
   #take(from: readonly GuestMemory[], count: number): void {
-    const now = performance.now();
-    if (now < this.#pausedUntil || from.some((memory) => this.#pageOut(memory, count) > 0)) return;
-    this.#pausedUntil = now + PAUSE;
+    if (!from.some((memory) => this.#pageOut(memory, count) > 0)) this.#pausedUntil = this.#options.now() + PAUSE;
+  }
+
+  get #isPaused(): boolean {
+    return this.#options.now() < this.#pausedUntil;
   }
 
   #byExcess(): GuestMemory[] {

@@ -146,8 +146,9 @@ const fieldSpecs = {
   bankKey: "i64",
   /** Goes up when code may have changed under translated callers: they must not be returned to. */
   codeEpoch: "i32",
-  /** Each bank's key; 0 for an empty bank. */
-  bankKeys: ["i64", 32],
+  /** Each bank's key; 0 for an empty bank. A bit for each that may have another. */
+  bankKeys: ["i64", 128],
+  banksUsed: ["i64", 2],
   /** PMP regions as first and last byte, made from pmpcfg and pmpaddr; entries from `pmpCount` on are off. */
   pmpFirst: ["i64", 16],
   pmpLast: ["i64", 16],
@@ -307,7 +308,10 @@ export const bank = {
   /** Whether it was ever cleared. */
   ready: 13312 * 16 + 3096,
   size: 256 * 1024,
-  count: 32,
+  /** Sets of one bank for each kind of context. An address space has one of a few sets, which begin elsewhere for each virtual machine. */
+  kinds: 4,
+  spaces: 8,
+  count: 128,
 } as const;
 
 /** Entries of the TLB that software fills. */

@@ -131,6 +131,22 @@ suite("translations of several VMs", () => {
     assert.deepEqual([requested(1), requested(4)], [2, 2]);
   });
 
+  test("VMs that take turns keep their TLBs, as many as a hart of a busy machine has", () => {
+    const monitor = new TestMonitor({ memory: 256 << 20 });
+    const touching = `li s1, -1; la s2, page; again: sd s1, 0(s2); addi s1, s1, -1; bnez s1, again; ${EXIT}; .align 12; page:`.replaceAll(";", "\n");
+    // On two harts, every other VM is on this one.
+    const vms = Array.from({ length: 32 }, (_, i) => monitor.create(touching, { memory: 5 << 20, id: 2 * i + 1 }));
+    for (const vm of vms) {
+      vm.vm.computer.longestSlice = 1000;
+      monitor.start(vm);
+    }
+    const allRanTo = (count: number): boolean => vms.every(({ vm }) => vm.computer.instret >= count);
+    monitor.run(() => allRanTo(10_000));
+    const before = monitor.processor.state.counter("tlbMisses");
+    monitor.run(() => allRanTo(20_000));
+    assert.equal(monitor.processor.state.counter("tlbMisses"), before);
+  });
+
   const twenty = Array.from({ length: 40 }, (_, i) => program(i % 20));
   const sums = twenty.map((_, i) => BigInt((i % 20) * 20_000));
 

@@ -87,6 +87,8 @@ const bankKey = {
   privilege: 0, data: 2, sum: 4, mxr: 5, virtual: 6, dataVirtual: 7, one: 8, hostMxr: 9, view: 10, asid: 16, mode: 32, guestMode: 44, vmid: 48,
 } as const;
 
+const sets = bank.count / bank.kinds;
+
 export const largePageShift = 21;
 export const hugePageShift = 30;
 export const codePageShift = 12;
@@ -97,6 +99,8 @@ export const fenced = { host: 0, byGuest: 1, byHypervisor: 2 } as const;
 export function defineTranslationBanks(program: Program): TranslationBanks {
   const { module, map } = program;
   const bankAt = (index: Expr): Expr => i32.add(i32.shl(index, Math.log2(bank.size)), map.banks);
+  /** Where the word of `banksUsed` for a bank is found. */
+  const wordOf = (state: State, index: Expr): Expr => i32.add(state.base, i32.shl(i32.shrU(index, 6), 3));
 
   /** (base, offset of a word of `used`, which of its bits, what empty bytes are): empties the pieces of the tables that were used. */
   const clearPieces = module.function("clearPieces", ["i32", "i32", "i64", "i32"], [], (f) => {
@@ -199,7 +203,10 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
       ),
     );
     const kind = select(usesSum, select(sum, i32.const(2), ownKind), select(i32.eqz(data), seen, i32.const(3)));
-    const index = f.let(i32.or(i32.shl(i32.and(i32.add(keyAsid, vmid), 7), 2), kind));
+    // Numbers of virtual machines that share a hart are a few apart, as a rule: those beyond a turn of the sets fall between the others.
+    const first = i32.add(vmid, i32.shrU(vmid, Math.log2(sets)));
+    const set = i32.and(i32.add(i32.and(keyAsid, bank.spaces - 1), first), sets - 1);
+    const index = f.let(i32.add(i32.mul(set, bank.kinds), kind));
     const base = f.let(bankAt(index));
     state.set("bank", base);
     state.set("bankKey", key);
@@ -207,6 +214,8 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     f.if(i64.ne(i64.load(slot, layout.bankKeys.offset), key), () => {
       state.count("bankClears");
       f.store("i64", slot, key, layout.bankKeys.offset);
+      const word = f.let(wordOf(state, index));
+      f.store("i64", word, i64.or(i64.load(word, layout.banksUsed.offset), i64.shl(1, i64.extendI32U(index))), layout.banksUsed.offset);
       f.call(clear, [base]);
     });
     f.if(i32.and(shared, i32.load(base, bank.nonGlobal)), () =>
@@ -215,19 +224,24 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     f.store("i32", base, asid, bank.nonGlobalAsid);
   });
 
-  /** Runs `body` for each bank that isn't empty: its index, its base address and the address of its key. */
+  /** Runs `body` for each bank that isn't empty: its base address, its key and the address of that. */
   const forEachBank = (f: FunctionBuilder, state: State, body: (base: Local, key: Expr, keyAddress: Expr) => void) => {
-    const index = f.local("i32");
-    const base = f.local("i32");
-    const keyAddress = f.local("i32");
-    f.loop((next) => {
-      f.set(keyAddress, i32.add(state.base, i32.shl(index, 3)));
-      f.if(i64.ne(i64.load(keyAddress, layout.bankKeys.offset), 0), () => {
+    const [first, index, base, keyAddress] = [0, 1, 2, 3].map(() => f.local("i32")) as [Local, Local, Local, Local];
+    const used = f.local("i64");
+    f.loop((nextWord) => {
+      f.set(used, i64.load(wordOf(state, first), layout.banksUsed.offset));
+      f.block((done) => f.loop((next) => {
+        f.branchIf(done, i64.eqz(used));
+        f.set(index, i32.add(first, i32.wrap(i64.ctz(used))));
+        f.set(used, i64.and(used, i64.sub(used, 1)));
+        f.set(keyAddress, i32.add(state.base, i32.shl(index, 3)));
+        f.branchIf(next, i64.eqz(i64.load(keyAddress, layout.bankKeys.offset)));
         f.set(base, bankAt(index));
         body(base, i64.load(keyAddress, layout.bankKeys.offset), keyAddress);
-      });
-      f.set(index, i32.add(index, 1));
-      f.branchIf(next, i32.ltU(index, bank.count));
+        f.branch(next);
+      }));
+      f.set(first, i32.add(first, 64));
+      f.branchIf(nextWord, i32.ltU(first, bank.count));
     });
   };
 
@@ -241,6 +255,7 @@ export function defineTranslationBanks(program: Program): TranslationBanks {
     forEachBank(f, state, (_base, _key, keyAddress) =>
       f.store("i64", keyAddress, 0, layout.bankKeys.offset),
     );
+    for (let word = 0; word < layout.banksUsed.count; word++) state.set("banksUsed", 0, word);
     f.call(selectBank, [state.base]);
   });
 

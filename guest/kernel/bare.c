@@ -101,5 +101,5 @@ const struct platform bare = {
 	.name = "bare", .views = 1, .kernel_leaf = GLOBAL,
 	.start = start, .kernel_tables = kernel_tables, .number = number, .page = page, .table_use = table_use, .table_free = table_free,
 	.set_entry = set_entry, .flush = flush, .commit = commit, .enter_space = enter_space, .set_timer = set_timer, .pending = pending,
-	.wait = wait, .trap = why, .run = trap_return, .entropy = &virtio_entropy,
+	.wait = wait, .trap = why, .run = trap_return, .entropy = &virtio_entropy, .console = &sbi_console,
 };

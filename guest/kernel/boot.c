@@ -64,6 +64,7 @@ void __attribute__((noreturn)) boot(const void *device_tree)
 	console_start();
 	platform = software_fills_tlb ? software_tlb_platform() : paravirtual_probe() ? &paravirtual : &bare;
 	platform->start();
+	console_change();
 	frames_start();
 	paging_start();
 	traps_start();

@@ -1,19 +1,20 @@
-/* The console is the firmware's, or the monitor's: by the SBI (chapters 5 and 12). */
+/* The console: firmware's, by the SBI (chapters 5 and 12), until the platform has another. */
 #include "platform.h"
 #include <stdarg.h>
 
 static int has_debug_console;
+static const struct console_driver *driver = &sbi_console;
 
 /* What was typed and not read yet. */
 static char typed[64];
 static u64 typed_count, taken_count;
 
-void console_start(void)
+static void start(void)
 {
 	has_debug_console = sbi_has(SBI_CONSOLE) != 0;
 }
 
-void console_write(const char *text, u64 size)
+static void write(const char *text, u64 size)
 {
 	static char line[128];
 
@@ -30,9 +31,32 @@ void console_write(const char *text, u64 size)
 	}
 }
 
+static long read(void)
+{
+	return sbi(SBI_GETCHAR, 0, 0, 0, 0).error;
+}
+
+const struct console_driver sbi_console = { start, write, read };
+
+void console_start(void)
+{
+	driver->start();
+}
+
+void console_change(void)
+{
+	driver = platform->console;
+	driver->start();
+}
+
+void console_write(const char *text, u64 size)
+{
+	driver->write(text, size);
+}
+
 void console_poll(void)
 {
-	for (long byte; typed_count - taken_count < sizeof typed && (byte = sbi(SBI_GETCHAR, 0, 0, 0, 0).error) >= 0; wake(typed))
+	for (long byte; typed_count - taken_count < sizeof typed && (byte = driver->read()) >= 0; wake(typed))
 		typed[typed_count++ % sizeof typed] = byte == '\r' ? '\n' : byte;
 }
 
@@ -66,6 +90,7 @@ void panic(const char *format, ...)
 	u64 size = 7 + format_text(line + 7, sizeof line - 8, format, arguments);
 	va_end(arguments);
 	line[size++] = '\n';
-	console_write(line, size);
+	/* It may be the other driver that has given up. */
+	write(line, size);
 	power_off(1);
 }

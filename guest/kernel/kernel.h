@@ -127,6 +127,8 @@ void file_drop(struct file *file);
 /* ---- console.c */
 
 void console_start(void);
+/* To the platform's own. */
+void console_change(void);
 void console_write(const char *text, u64 size);
 long console_read(u64 to, u64 size);
 void console_poll(void);

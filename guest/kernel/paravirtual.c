@@ -18,6 +18,8 @@ static u64 kernel_registers[32] __attribute__((aligned(256)));
 /* The frame behind each page of memory; the machine's first. */
 static u32 *frame_of;
 static u64 first_frame;
+#define GRANT_COUNT 512
+static struct { u32 flags, frame; } grants[GRANT_COUNT] PAGE_ALIGNED;
 /* Whether the hart may walk the page: then it is the monitor's to write. */
 static u8 *is_table;
 
@@ -68,6 +70,12 @@ static void *page(u64 number)
 	return (void *)((u64)MACHINE_TO_PHYSICAL[number - first_frame] * PAGE);
 }
 
+void grant(u32 reference, const void *page, u32 flags)
+{
+	grants[reference].frame = number(page);
+	grants[reference].flags = flags;
+}
+
 static void start(void)
 {
 	u64 pages = (memory_end - MEMORY) / PAGE;
@@ -81,6 +89,7 @@ static void start(void)
 	shared.timer = ~0ul;
 	first_frame = hypercall(ATTACH, (u64)&shared, 0, 0);
 	hypercall(FRAMES, MEMORY / PAGE, pages, (u64)frame_of);
+	hypercall(GRANTS, (u64)grants, 0, 0);
 }
 
 static void set_entry(u64 *entry, u64 value)
@@ -172,5 +181,5 @@ const struct platform paravirtual = {
 	.name = "paravirtual", .views = 2, .kernel_leaf = USER,
 	.start = start, .kernel_tables = kernel_tables, .number = number, .page = page, .table_use = table_use, .table_free = table_free,
 	.set_entry = set_entry, .flush = flush, .commit = commit, .enter_space = enter_space, .set_timer = set_timer, .pending = pending,
-	.wait = wait, .trap = why, .run = run, .entropy = &split_entropy,
+	.wait = wait, .trap = why, .run = run, .entropy = &split_entropy, .console = &split_console,
 };

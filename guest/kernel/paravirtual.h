@@ -13,5 +13,10 @@ extern struct PAGE_ALIGNED shared {
 	u64 status, cause, value, pending, enabled, timer, vector, stack, registers, kernel_registers, events;
 } shared;
 
+/* References to pages that are granted. */
+enum { ENTROPY_RING, ENTROPY_PAGE, CONSOLE_OUTPUT, CONSOLE_INPUT };
+enum { GRANTED = 1, WRITABLE = 2 };
+void grant(u32 reference, const void *page, u32 flags);
+
 /* Its value; a refusal is the kernel's own fault, and its end. */
 u64 hypercall(u64 function, u64 a, u64 b, u64 c);

@@ -28,6 +28,13 @@ struct entropy_driver {
 	const u8 *buffer;
 };
 
+struct console_driver {
+	void (*start)(void);
+	void (*write)(const char *text, u64 size);
+	/* A byte, or -1. */
+	long (*read)(void);
+};
+
 struct platform {
 	const char *name;
 	/* Of each address space. */
@@ -56,6 +63,7 @@ struct platform {
 	struct trap (*trap)(void);
 	void __attribute__((noreturn)) (*run)(const u64 registers[32]);
 	const struct entropy_driver *entropy;
+	const struct console_driver *console;
 };
 
 #define EVERYWHERE (~0ul)
@@ -63,6 +71,7 @@ struct platform {
 extern const struct platform *platform;
 extern const struct platform bare, paravirtual;
 extern const struct entropy_driver virtio_entropy, split_entropy;
+extern const struct console_driver sbi_console, split_console;
 /* The same where software fills the TLB (software-tlb.c). */
 const struct platform *software_tlb_platform(void);
 /* Whether the monitor below offers its interface. */

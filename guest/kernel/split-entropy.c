@@ -2,12 +2,7 @@
 #include "paravirtual.h"
 
 enum { ENTROPY_DEVICE = 4 };
-enum { RING, BUFFER };
-enum { GRANTED = 1, WRITABLE = 2 };
-#define GRANT_COUNT 512
 #define SLOTS 128
-
-static struct { u32 flags, frame; } grants[GRANT_COUNT] PAGE_ALIGNED;
 
 static struct PAGE_ALIGNED {
 	u32 requests, responses, event, unused[13];
@@ -21,18 +16,11 @@ static u8 buffer[PAGE] PAGE_ALIGNED;
 /* Responses that have been taken. */
 static u32 taken;
 
-static void grant(u32 reference, const void *page)
-{
-	grants[reference].frame = platform->number(page);
-	grants[reference].flags = GRANTED | WRITABLE;
-}
-
 static int start(void)
 {
-	grant(RING, &ring);
-	grant(BUFFER, buffer);
-	hypercall(GRANTS, (u64)grants, 0, 0);
-	hypercall(CONNECT, ENTROPY_DEVICE, RING, 0);
+	grant(ENTROPY_RING, &ring, GRANTED | WRITABLE);
+	grant(ENTROPY_PAGE, buffer, GRANTED | WRITABLE);
+	hypercall(CONNECT, ENTROPY_DEVICE, ENTROPY_RING, 0);
 	return 1;
 }
 
@@ -40,7 +28,7 @@ static void ask(void)
 {
 	u32 slot = ring.requests++ % SLOTS;
 
-	ring.slots[slot].request.reference = BUFFER;
+	ring.slots[slot].request.reference = ENTROPY_PAGE;
 	ring.slots[slot].request.offset = 0;
 	ring.slots[slot].request.size = ENTROPY_BUFFER;
 	ring.event = ring.requests;

@@ -13,8 +13,9 @@ void interrupts(void)
 	if (pending & TIMER) {
 		platform->set_timer(now() + TICK);
 		tick_passed = 1;
-		console_poll();
 	}
+	if (pending & (TIMER | SOFTWARE))
+		console_poll();
 	if (pending & (EXTERNAL | SOFTWARE))
 		entropy_interrupt();
 }

@@ -116,6 +116,7 @@ export class VirtualMachine implements Guest {
     this.memory.isReserved = (frame) => this.cores.some((core) => core.reserves(machine.hostOf(frame)));
     const { balloon = true, ...wired } = options;
     this.board = new Board({ ...wired, computer: this.computer, ...(balloon ? { balloon: new Balloon(this.memory) } : {}) });
+    this.#cpu.wired?.();
     this.#congested = options.congested ?? (() => false);
     if (saved !== undefined) this.#restore(saved);
   }

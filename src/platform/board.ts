@@ -70,6 +70,12 @@ export class Board implements Surroundings, Saveable {
   readonly #computer: Computer;
   readonly #console: Console;
   readonly #firmware: Firmware;
+  /** The way into the console of a monitor that shares a ring with its guest. `receive` says how many bytes of input it takes. */
+  readonly ringConsole = {
+    output: (bytes: Uint8Array): void => this.#console.output("ring", bytes),
+    ready: (): void => this.#console.deliver(),
+    receive: (_bytes: Uint8Array): number => 0,
+  };
   readonly #rom = new BootRom();
   /** If it has one. */
   readonly balloon: VirtioBalloon | undefined;
@@ -124,6 +130,7 @@ export class Board implements Surroundings, Saveable {
     this.#agent = agent;
     console.connect("uart", (bytes) => uart.receive(bytes));
     console.connect("virtio", (bytes) => virtioConsole.receive(bytes));
+    console.connect("ring", (bytes) => this.ringConsole.receive(bytes));
 
     const disks = options.drives.map((drive) => new VirtioBlock(drive, (error) => options.warn(`disk ${drive.id}: ${messageOf(error)}`)));
     const virtio: (VirtioDevice | undefined)[] = [...disks, virtioConsole, new VirtioEntropy(computer.inputs)];

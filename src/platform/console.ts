@@ -1,10 +1,10 @@
-/** The board's one console, though the guest has three ways to it: the UART, the virtio console and firmware's debug console. */
+/** The board's one console, though the guest has several ways to it: the UART, the virtio console, firmware's debug console, and a ring that it shares with a monitor. */
 import { StateReader, type Saveable, type SavedState } from "#base/saved-state.ts";
 
 /** What the guest's way into the console takes: how many of the bytes. */
 type Receiver = (bytes: Uint8Array) => number;
 
-const WAYS = ["uart", "virtio", "firmware"] as const;
+const WAYS = ["uart", "virtio", "firmware", "ring"] as const;
 type Way = (typeof WAYS)[number];
 
 /** More input than this is not taken at a time. */

@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseFirmware } from "#images/kernel.ts";
+import { Extension } from "#devices/sbi.ts";
+import { hypercalls } from "#monitor/cpu/hypercalls.ts";
 import type { CpuTechniqueName } from "#monitor/cpu/technique.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { hostelry } from "../kit/hostelry.ts";
@@ -109,6 +111,21 @@ suite("the small kernel", () => {
       return (more - some) / forks;
     });
     assert.ok(exits[0]! >= 5 * exits[1]!, `exits a fork: ${exits[0]} and ${exits[1]}`);
+  });
+
+  test("talks over rings: neither what is typed nor what it writes takes a call to firmware", () => {
+    const monitor = new TestMonitor();
+    const vm = monitor.create(boots(""), { memory: 8 << 20, cpu: "paravirtual" });
+    monitor.start(vm);
+    monitor.run(() => vm.output() !== "");
+    vm.host.arrivals.push({ kind: "console", bytes: Buffer.from("check\rfork 2\roff\r") });
+    monitor.run(() => vm.end() !== undefined);
+    assert.deepEqual(vm.end(), { kind: "poweroff" });
+    assert.match(vm.output(), /check: read the kernel: -113\s+[^]*fork: 2 done/);
+    const { base, reset } = Extension;
+    const calls = vm.vm.exits.trace().exits.filter(({ kind, detail }) => kind === "hypercall" && detail >= hypercalls.length).map(({ detail }) => detail);
+    assert.ok(calls.length > 0);
+    assert.deepEqual(calls.filter((extension) => extension !== base && extension !== reset), []);
   });
 
   test("goes on where it was when its VM has moved", () => {

@@ -65,7 +65,7 @@ suite("a paravirtual guest", () => {
       ecall
       mv s1, a1
       ${off}`;
-    for (const [cpu, version] of [["paravirtual", 3n], ["hardware", 0n], ["trap-and-emulate", 0n]] as const) {
+    for (const [cpu, version] of [["paravirtual", 4n], ["hardware", 0n], ["trap-and-emulate", 0n]] as const) {
       assert.equal(new TestMonitor().runToEnd(probe, { cpu }).x(9), version, cpu);
     }
   });
@@ -470,8 +470,13 @@ class Hostile {
         [1, this.below(64), this.below(2048), this.below(2048)].forEach((word, i) => view.setUint32(at + 4 * i, or(word), true));
       }
     });
-    const entropy = 4n;
+    const [console, entropy] = [3n, 4n];
+    const ofConsole = [
+      [BigInt(number("disconnect")), console, 0n, 0n], [BigInt(number("connect")), console, BigInt(this.below(64)), BigInt(this.below(64))],
+      [BigInt(number("kick")), console, 0n, 0n],
+    ];
     return [
+      ...(this.below(2) === 0 ? ofConsole : []),
       [BigInt(number("grants")), BigInt(page(list)), 0n, 0n], [BigInt(number("disconnect")), entropy, 0n, 0n],
       [BigInt(number("connect")), entropy, 0n, 0n], [BigInt(number("kick")), entropy, 0n, 0n],
     ];

@@ -2,11 +2,12 @@
 import { SbiError } from "#devices/sbi.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
 import { ENTROPY } from "../io/split.ts";
+import { CONSOLE } from "../io/split-console.ts";
 import type { Paravirtual } from "./paravirtual.ts";
 
 /** In the SBI's space for firmware, the number of this one: "HST". */
 export const INTERFACE = 0x0a48_5354;
-export const VERSION = 3;
+export const VERSION = 4;
 
 /** Three arguments, each as its lower and its upper half. */
 export type Arguments = readonly [number, number, number, number, number, number];
@@ -79,10 +80,11 @@ export const hypercalls: readonly Hypercall[] = [
   { name: "revoke", run: ({ grants }, [reference, high]) => (high === 0 ? grants.revoke(reference) : invalidParameter) },
   {
     name: "connect",
-    run: ({ entropy }, [device, high, reference, upper]) => (device === ENTROPY && (high | upper) === 0 ? entropy.connect(reference) : invalidParameter),
+    run: (technique, [device, high, first, firstHigh, second, secondHigh]) =>
+      ((firstHigh | secondHigh) === 0 ? backEnd(technique, device, high)?.connect(first, second) : undefined) ?? invalidParameter,
   },
-  { name: "disconnect", run: ({ entropy }, [device, high]) => (device === ENTROPY && high === 0 ? entropy.disconnect() : invalidParameter) },
-  { name: "kick", run: ({ entropy }, [device, high]) => (device === ENTROPY && high === 0 ? entropy.kick() : invalidParameter) },
+  { name: "disconnect", run: (technique, [device, high]) => backEnd(technique, device, high)?.disconnect() ?? invalidParameter },
+  { name: "kick", run: (technique, [device, high]) => backEnd(technique, device, high)?.kick() ?? invalidParameter },
   {
     name: "copy",
     run(technique, [page, high, source, sourceHigh]) {
@@ -105,6 +107,17 @@ export const hypercalls: readonly Hypercall[] = [
 function numbered(technique: Paravirtual, page: number, outcome: number): number {
   if (outcome === success) technique.value = technique.direct.numberOf(page);
   return outcome;
+}
+
+interface BackEnd {
+  connect(first: number, second: number): number;
+  disconnect(): number;
+  kick(): number;
+}
+
+function backEnd({ entropy, console }: Paravirtual, device: number, high: number): BackEnd | undefined {
+  if (high !== 0) return undefined;
+  return device === ENTROPY ? entropy : device === CONSOLE ? console : undefined;
 }
 
 function multicall(technique: Paravirtual, [list, high, count, countHigh]: Arguments): number {

@@ -12,6 +12,7 @@ import type { HartState } from "#machine/hart.ts";
 import { UserModeConfinement, type Confinement } from "../confinement.ts";
 import { faultKind, type ExitKind } from "../exits.ts";
 import { ENTROPY, SplitEntropy, type SavedSplit } from "../io/split.ts";
+import { CONSOLE, SplitConsole, type SavedSplitConsole } from "../io/split-console.ts";
 import { DirectTables, type SavedDirect } from "../memory/direct.ts";
 import { Grants, type SavedGrants } from "../memory/grants.ts";
 import type { VirtualMachine } from "../vm.ts";
@@ -45,6 +46,7 @@ export interface SavedParavirtual {
   readonly page: number | undefined;
   readonly grants: SavedGrants;
   readonly entropy: SavedSplit;
+  readonly console: SavedSplitConsole;
 }
 
 export class Paravirtual implements CpuTechnique {
@@ -53,6 +55,7 @@ export class Paravirtual implements CpuTechnique {
   readonly direct: DirectTables;
   readonly grants: Grants;
   readonly entropy: SplitEntropy;
+  readonly console: SplitConsole;
   readonly #firstView: bigint;
   #shared: SharedPage | undefined;
   #base: Base | undefined;
@@ -76,6 +79,8 @@ export class Paravirtual implements CpuTechnique {
     this.grants = new Grants({ memory, direct: this.direct, isReserved: (page) => page === this.#shared?.page }, saved?.grants);
     const source = { fill: (bytes: Uint8Array): void => vm.computer.inputs.fill(bytes) };
     this.entropy = new SplitEntropy({ memory, grants: this.grants, source, event: () => this.#event(1 << ENTROPY) }, saved?.entropy);
+    const door = { output: (bytes: Uint8Array): void => vm.board.ringConsole.output(bytes), ready: (): void => vm.board.ringConsole.ready() };
+    this.console = new SplitConsole({ memory, grants: this.grants, door, event: () => this.#event(1 << CONSOLE) }, saved?.console);
     this.#base = saved?.base;
     this.#shared = saved?.page === undefined ? undefined : new SharedPage(vm.memory, saved.page);
     const inner = new UserModeConfinement(this.#firstView, "none", () => this.#firstView);
@@ -95,6 +100,10 @@ export class Paravirtual implements CpuTechnique {
     return this.vm.core.state;
   }
 
+  wired(): void {
+    this.vm.board.ringConsole.receive = (bytes) => this.console.receive(bytes);
+  }
+
   forget(): void {}
 
   moved(page: number): void {
@@ -106,8 +115,8 @@ export class Paravirtual implements CpuTechnique {
   }
 
   save(): SavedParavirtual {
-    const [direct, grants, entropy] = [this.direct.save(), this.grants.save(), this.entropy.save()];
-    return { direct, base: this.#base, page: this.#shared?.page, grants, entropy };
+    const [direct, grants, entropy, console] = [this.direct.save(), this.grants.save(), this.entropy.save(), this.console.save()];
+    return { direct, base: this.#base, page: this.#shared?.page, grants, entropy, console };
   }
 
   release(): void {
@@ -117,6 +126,7 @@ export class Paravirtual implements CpuTechnique {
   exit(): number {
     this.direct.begin();
     this.#readShared();
+    this.console.kick();
     const next = this.#handle(this.state.number("exitCause"));
     this.#writePending();
     return next;
@@ -330,6 +340,7 @@ export class Paravirtual implements CpuTechnique {
     this.#shared = undefined;
     this.#base = undefined;
     this.entropy.reset();
+    this.console.reset();
     this.grants.reset();
     this.direct.reset();
   }

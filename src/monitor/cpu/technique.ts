@@ -87,6 +87,8 @@ export type SavedTechnique = SavedParavirtual;
 
 export interface CpuTechnique {
   readonly confinement: Confinement;
+  /** The VM has its board, too. */
+  wired?(): void;
   /** The hart has left the guest, and says why in its state. Does what is to be done; returns 0 if the guest is to go on at once, else an ExitReason. */
   exit(): number;
   /** These pages have other frames now, or none, or may not be written to, or their use is to be seen: nothing but the G-stage may lead to them. The hart's TLB is emptied then. */

@@ -10,6 +10,7 @@ import { Grants } from "../memory/grants.ts";
 import { GuestMemory } from "../memory/guest-memory.ts";
 import { MachineMemory } from "../memory/machine-memory.ts";
 import { SLOTS, SplitEntropy } from "./split.ts";
+import { RING_SIZE, SplitConsole } from "./split-console.ts";
 
 const PAGES = 16;
 const BASE = 0x8000_0000;
@@ -99,7 +100,7 @@ suite("a split driver", () => {
     grant(TO_RING, number(RING));
     grant(TO_BUFFER, number(BUFFER));
     grants.attach(FIRST + LIST);
-    const page = grants.take(TO_RING);
+    const page = grants.take(TO_RING, "write");
     const late = new SplitEntropy({ ...options, grants }, { page, reference: TO_RING, done: 0xffff_ffff });
     words(RING)[0] = 0xffff_ffff;
     const asked = [ask(TO_BUFFER, 0, 1), ask(TO_BUFFER, 1, 2)];
@@ -178,5 +179,134 @@ suite("a split driver", () => {
     assert.equal(status(asked), 3);
     assert.equal(moved.revoke(TO_RING), denied);
     assert.equal(after.disconnect(), success);
+  });
+});
+
+suite("a console's rings", () => {
+  const [OUTPUT, INPUT] = [5, 6];
+  const [TO_OUTPUT, TO_INPUT] = [2, 3];
+  const put = 0;
+  const taken = 1;
+
+  /** What is typed waits in `typed` until it is taken. */
+  function withConsole() {
+    const given = setUp();
+    const { words, grant, number, grants, memory } = given;
+    const outside = { output: "", typed: "", events: 0 };
+    const deliver = (): void => {
+      if (outside.typed !== "") outside.typed = outside.typed.slice(console.receive(Buffer.from(outside.typed)));
+    };
+    const door = { output: (bytes: Uint8Array): void => void (outside.output += Buffer.from(bytes).toString()), ready: deliver };
+    const options = { memory, grants, door, event: (): void => void outside.events++ };
+    let console = new SplitConsole(options);
+    const ring = (n: number): Buffer => Buffer.from(words(n).buffer, words(n).byteOffset + 4096 - RING_SIZE, RING_SIZE);
+    const write = (text: string): void => {
+      for (const byte of Buffer.from(text)) ring(OUTPUT)[words(OUTPUT)[put]!++ % RING_SIZE] = byte;
+    };
+    const read = (): string => {
+      let text = "";
+      for (; words(OUTPUT)[taken] !== words(INPUT)[put]; words(OUTPUT)[taken]!++) text += String.fromCharCode(ring(INPUT)[words(OUTPUT)[taken]! % RING_SIZE]!);
+      return text;
+    };
+    grant(TO_OUTPUT, number(OUTPUT), GRANTED);
+    grant(TO_INPUT, number(INPUT));
+    assert.equal(grants.attach(FIRST + LIST), success);
+    const move = (): void => {
+      const saved = structuredClone(console.save());
+      console = new SplitConsole(options, saved);
+    };
+    return { ...given, outside, write, read, deliver, move, console: () => console };
+  }
+
+  test("bytes go both ways, again and again around, also after a move", () => {
+    const { console, outside, write, read, deliver, move } = withConsole();
+    assert.equal(console().connect(TO_OUTPUT, TO_INPUT), success);
+    let sent = "";
+    for (let n = 0; n < 100; n++) {
+      const text = `line ${n} of a text that goes round the end of its ring\n`;
+      write(text);
+      sent += text;
+      assert.equal(console().kick(), success);
+      outside.typed = text;
+      deliver();
+      assert.equal(read(), text);
+      if (n % 10 === 0) move();
+    }
+    assert.equal(outside.output, sent);
+    assert.equal(outside.events, 100);
+  });
+
+  test("input that finds no room comes when there is some", () => {
+    const { console, outside, read } = withConsole();
+    console().connect(TO_OUTPUT, TO_INPUT);
+    const text = Array.from({ length: 1000 }, (_, n) => `${n},`).join("");
+    outside.typed = text;
+    let got = "";
+    for (let n = 0; n < 4; n++) {
+      assert.equal(console().kick(), success);
+      got += read();
+    }
+    assert.equal(got, text);
+    assert.equal(outside.events, Math.ceil(text.length / RING_SIZE));
+  });
+
+  test("the guest's own page needs to be granted for reading only, and is not written to; the other for writing", () => {
+    const { console, outside, write, words, grant, number, grants } = withConsole();
+    assert.deepEqual([console().connect(TO_OUTPUT, TO_OUTPUT), console().connect(TO_INPUT, TO_OUTPUT)], [alreadyAvailable, denied]);
+    assert.equal(words(LIST)[2 * TO_INPUT]! & IN_USE, 0, "what was taken before the refusal was given back");
+    grant(9, number(OUTPUT), WRITABLE);
+    assert.deepEqual([9, 10, 512].map((reference) => console().connect(reference, TO_INPUT)), [denied, denied, invalidParameter]);
+    assert.equal(console().connect(TO_OUTPUT, TO_INPUT), success);
+    assert.equal(console().connect(TO_OUTPUT, TO_INPUT), alreadyAvailable);
+    assert.deepEqual([grants.revoke(TO_OUTPUT), grants.revoke(TO_INPUT)], [denied, denied]);
+    write("hello");
+    const before = words(OUTPUT).slice();
+    outside.typed = "hello";
+    assert.equal(console().kick(), success);
+    assert.deepEqual(words(OUTPUT), before);
+    assert.deepEqual([outside.output, words(INPUT)[taken]], ["hello", 5]);
+    assert.deepEqual([console().disconnect(), console().disconnect(), console().kick()], [success, denied, denied]);
+    assert.deepEqual([grants.revoke(TO_OUTPUT), grants.revoke(TO_INPUT)], [success, success]);
+  });
+
+  test("pages that are not the guest's, and tables, are refused", () => {
+    const { console, grant, number, direct, machine, other, outside } = withConsole();
+    assert.equal(direct.pin(number(TABLE), 0), success);
+    const foreign = machine.pageNumber(other.own(FIRST));
+    for (const frame of [foreign, number(TABLE), number(RESERVED), number(LIST), 0xffff_ffff]) {
+      grant(8, frame);
+      assert.deepEqual([console().connect(8, TO_INPUT), console().connect(TO_OUTPUT, 8)], [denied, denied], `${frame}`);
+    }
+    assert.equal(outside.output, "");
+  });
+
+  test("counts that lie bring nothing, and nothing is done by them", () => {
+    const { console, outside, words, write, deliver } = withConsole();
+    console().connect(TO_OUTPUT, TO_INPUT);
+    for (const lie of [RING_SIZE + 1, 0x8000_0000, 0xffff_ffff]) {
+      words(OUTPUT)[put] = lie;
+      assert.equal(console().kick(), invalidParameter);
+    }
+    words(OUTPUT)[put] = 0;
+    outside.typed = "typed";
+    for (const lie of [1, 0x8000_0000, 0xffff_ffff - RING_SIZE]) {
+      words(OUTPUT)[taken] = lie;
+      deliver();
+      assert.equal(outside.typed, "typed", "no room: it has taken more than there was");
+    }
+    // What the monitor has written is the monitor's to know.
+    words(INPUT).fill(0xffff_ffff, 0, 2);
+    words(OUTPUT)[taken] = 0;
+    write("still");
+    assert.equal(console().kick(), success);
+    assert.deepEqual([outside.output, outside.typed, words(INPUT)[put], words(INPUT)[taken]], ["still", "", 5, 5]);
+  });
+
+  test("a full ring is taken at once", () => {
+    const { console, outside, write } = withConsole();
+    console().connect(TO_OUTPUT, TO_INPUT);
+    write("x".repeat(RING_SIZE));
+    assert.equal(console().kick(), success);
+    assert.equal(outside.output.length, RING_SIZE);
   });
 });

@@ -58,7 +58,7 @@ export class SplitEntropy {
 
   connect(reference: number): Refusal {
     if (this.#connection !== undefined) return alreadyAvailable;
-    const page = this.#options.grants.take(reference);
+    const page = this.#options.grants.take(reference, "write");
     if (page < 0) return page;
     this.#connection = { page, reference, done: 0 };
     return success;
@@ -97,7 +97,7 @@ export class SplitEntropy {
     const [reference, offset, length] = [field(request.reference), field(request.offset), field(request.length)];
     if (offset >= FRAME_SIZE || offset + length > FRAME_SIZE) return invalidParameter;
     const { grants, memory, source } = this.#options;
-    const page = grants.take(reference);
+    const page = grants.take(reference, "write");
     if (page < 0) return page;
     source.fill(memory.writable(page * FRAME_SIZE + offset, length));
     grants.giveBack(reference);

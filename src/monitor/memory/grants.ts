@@ -56,14 +56,14 @@ export class Grants {
     return refusal;
   }
 
-  /** The page behind a reference, to be written to until it is given back; or an error, which is negative. */
-  take(reference: number): number {
+  /** The page behind a reference, to be read, or read and written, until it is given back; or an error, which is negative. */
+  take(reference: number, use: "read" | "write"): number {
     if (reference >= GRANTS) return invalidParameter;
     if (this.#taken.has(reference)) return alreadyAvailable;
     const entry = this.#entry(reference);
     if (entry === undefined) return denied;
     const flags = entry.getUint32(0, true);
-    if (!(flags & grant.granted) || !(flags & grant.writable)) return denied;
+    if (!(flags & grant.granted) || (use === "write" && !(flags & grant.writable))) return denied;
     const page = this.#options.direct.pageOf(entry.getUint32(4, true));
     if (page === undefined || page === this.#page || this.#options.isReserved(page)) return denied;
     const refusal = this.#options.direct.claim(page);

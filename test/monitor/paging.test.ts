@@ -144,7 +144,7 @@ suite("a swap file", () => {
 
 test("what is guaranteed to a VM is not paged out for another, and another's is for it", () => {
   const store = new TestStore(8000);
-  const monitor = new TestMonitor({ translate: true, memory: 10 * MIB, store });
+  const monitor = new TestMonitor({ translate: true, memory: 8 * MIB, store });
   const [sure, other] = [monitor.create(GUEST, { memory: 8 * MIB }), monitor.create(GUEST, { memory: 8 * MIB })];
   sure.vm.memory.guaranteed = 2048;
   for (const guest of [other, sure]) {

@@ -7,7 +7,9 @@ import { judge, type Experiment, type Found } from "./experiment.ts";
 const MEMORY = 256;
 const PHASES = [[0, 8], [60, 8], [120, 8], [30, 22]] as const;
 /** Seconds. */
-const PERIOD = 1;
+const PERIOD = 1.5;
+/** Periods before it is looked at: it was busy until then. */
+const WARM_UP = 12;
 /** Those at the end of a phase by which the estimate is judged. */
 const LAST = 4;
 const SAMPLES = { few: 100, many: 4000 } as const;
@@ -19,14 +21,13 @@ interface Point {
 }
 
 async function follow({ tools, progress }: Parameters<Experiment>[0], samplePages: number): Promise<readonly Point[]> {
-  return onMachine({ each: MEMORY, policy: { samplePages, samplePeriod: PERIOD } }, async (machine) => {
+  return onMachine({ harts: 1, each: MEMORY, policy: { samplePages, samplePeriod: PERIOD } }, async (machine) => {
     const vm = await machine.create(tools, { memory: MEMORY });
     await vm.prompt();
     const most = Math.max(...PHASES.map(([touched]) => touched));
     await vm.run(`echo 0 >/tmp/touch; (/bench/toucher /tmp/touch 50 ${most} &)`);
     const points: Point[] = [];
-    // It was busy so far.
-    await sleep(1000 * PERIOD * 20);
+    await sleep(1000 * PERIOD * WARM_UP);
     const start = performance.now();
     for (const [touched, periods] of PHASES) {
       await vm.run(`echo ${touched} >/tmp/touch`);
@@ -53,7 +54,7 @@ function worst(points: readonly Point[]): number {
 }
 
 export const workingSet: Experiment = async (plan): Promise<Found> => {
-  const [few, many] = [await follow(plan, SAMPLES.few), await follow(plan, SAMPLES.many)];
+  const [few, many] = await Promise.all([follow(plan, SAMPLES.few), follow(plan, SAMPLES.many)]);
   const detail = (samples: number): string => `${samples} pages each ${PERIOD} s; ${PHASES.map(([touched]) => touched).join(", ")} of ${MEMORY} MiB touched; the mean of a phase's last ${LAST} periods`;
   const line = (points: readonly Point[], of: (point: Point) => number) => points.map((point) => [point.at, of(point)] as const);
   return {

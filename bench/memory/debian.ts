@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readShared } from "#host/node/boot-files.ts";
 import { Harts, type HartsOptions, type Vm } from "#host/node/harts.ts";
 import type { VmConfig } from "#host/node/hart-messages.ts";
-import type { MemoryUse } from "#monitor/action.ts";
+import type { MemoryUse, VmStats } from "#monitor/action.ts";
 import { footprint } from "#monitor/memory/footprint.ts";
 import type { SharingAudit } from "#monitor/memory/audit.ts";
 import { defaultMemorySettings, type MemoryChanges } from "#monitor/memory/settings.ts";
@@ -72,6 +72,10 @@ export class Debian {
   async memory(): Promise<MemoryUse> {
     return (await this.vm.stats()).memory;
   }
+
+  async paging(): Promise<VmStats["paging"]> {
+    return (await this.vm.stats()).paging;
+  }
 }
 
 export interface MachineOptions extends Partial<HartsOptions> {
@@ -84,6 +88,8 @@ export interface DebianOptions {
   readonly min?: number;
   readonly memoryShares?: number;
   readonly drives?: VmConfig["drives"];
+  /** Whether the memory manager has a say; true unless given. */
+  readonly managed?: boolean;
 }
 
 export class DebianMachine {
@@ -98,23 +104,22 @@ export class DebianMachine {
   }
 
   /** Boots one: it is at its prompt later. */
-  async create(files: Image, { memory = 128, min = 0, memoryShares = 10 * memory, drives = [] }: DebianOptions = {}): Promise<Debian> {
+  async create(files: Image, { memory = 128, min = 0, memoryShares = 10 * memory, drives = [], managed = true }: DebianOptions = {}): Promise<Debian> {
     const boot = await readBoot(files);
     const debian = new Debian(this.harts.create({
       name: `vm${this.vms.length}`, cpus: 1, memory: memory * MIB, clock: "host", drives, terminal: { columns: 80, rows: 24 },
-      allotment: { shares: 1, cap: 1 }, entitlement: { min: (min * MIB) / PAGE, shares: memoryShares },
+      allotment: { shares: 1, cap: 1 }, ...(managed ? { entitlement: { min: (min * MIB) / PAGE, shares: memoryShares } } : {}),
     }, boot));
     this.vms.push(debian);
     return debian;
   }
 
-  /** Waits until the scanner finds no more: until what is shared doesn't grow by a hundredth in so many milliseconds. */
-  async settle(period = 4000): Promise<void> {
-    for (let before = -1; ; ) {
-      const saved = (await this.use()).reduce((sum, use) => sum + use.saved, 0);
-      if (saved <= before * 1.01) return;
-      before = saved;
+  /** Waits until the scanner finds no more: until what is shared has not grown by a hundredth for three times so many milliseconds. */
+  async settle(period = 1500): Promise<void> {
+    for (let [before, quiet] = [0, 0]; quiet < 3; quiet++) {
       await sleep(period);
+      const saved = (await this.use()).reduce((sum, use) => sum + use.saved, 0);
+      if (saved > before * 1.01) [before, quiet] = [saved, -1];
     }
   }
 

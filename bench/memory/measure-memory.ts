@@ -4,9 +4,12 @@ import type { Experiment, Found, MemoryPlan } from "./experiment.ts";
 import { workingSet } from "./active.ts";
 import { balloon } from "./balloon.ts";
 import { further, scanner } from "./costs.ts";
+import { many } from "./many.ts";
+import { doublePaging } from "./paging.ts";
 import { different, identical } from "./sharing.ts";
+import { tax } from "./tax.ts";
 
-const experiments: Readonly<Record<string, Experiment>> = { identical, different, further, scanner, workingSet, balloon };
+const experiments: Readonly<Record<string, Experiment>> = { identical, different, further, scanner, workingSet, balloon, tax, many, doublePaging };
 
 /** Those whose names have one of `filters` in them; all without any. Throws HostelryError `bad-usage` if that leaves nothing. */
 export async function measureMemory(plan: MemoryPlan, filters: readonly string[]): Promise<Record<string, Found>> {

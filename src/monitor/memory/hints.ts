@@ -34,9 +34,9 @@ export class Hints {
     this.#sets = this.#words.length / WORDS / SET;
   }
 
-  /** As many entries as the machine has frames, or a few more. */
+  /** Half as many entries as the machine has frames: a thousandth of its memory. What has to give way comes again when its page is looked at again. */
   static create(frames: number): Hints {
-    return new Hints(new SharedArrayBuffer(2 ** Math.ceil(Math.log2(Math.max(frames, SET))) * WORDS * 4));
+    return new Hints(new SharedArrayBuffer(Math.ceil(frames / 2 / SET) * SET * WORDS * 4));
   }
 
   /** What may hold this, if anything may. */
@@ -76,7 +76,7 @@ export class Hints {
   }
 
   #setOf({ low }: ContentHash): number {
-    return (low & (this.#sets - 1)) * SET * WORDS;
+    return (low % this.#sets) * SET * WORDS;
   }
 }
 

@@ -9,6 +9,7 @@ import { BALLOONED, isPagedOut, slotOf, type PageCounts } from "#monitor/memory/
 /** These are all VMs of the machine; other owners' frames are not looked at. */
 export function auditMemory(machine: MachineMemory, guests: readonly GuestMemory[]): SharingAudit {
   const { frames } = machine;
+  for (const memory of guests) memory.settle();
   const audit = auditSharing(guests.map(auditPages), frames);
   assert.equal(audit.wrong, 0, "tables, pmaps and frames differ");
   const slots = new Set<number>();

@@ -149,6 +149,7 @@ function obey(command: HartCommand): void {
     case "trace":
       return report({ kind: "trace", request: command.request, trace: vm.exits.trace(command.since) });
     case "pages":
+      vm.memory.settle();
       return report({ kind: "pages", request: command.request, pages: auditPages(vm.memory) });
   }
 }

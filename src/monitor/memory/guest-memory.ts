@@ -69,6 +69,8 @@ export class GuestMemory implements DmaMemory {
   /** Pages whose frames somebody has in hand have the number of this turn: see `settle`. */
   readonly #held: Uint8Array;
   #turn = 1;
+  /** Frames that pages had until this turn: somebody may still be reading there. */
+  readonly #left: number[] = [];
   readonly #entry: [low: number, high: number] = [0, 0];
 
   /** New, or `saved`. Throws HostelryError `no-frames` if not even the root of its tables can be had. */
@@ -85,6 +87,7 @@ export class GuestMemory implements DmaMemory {
   }
 
   save(): SavedGuestMemory {
+    this.settle();
     return { frames: this.pmap.save(), tables: this.tables.save(), paging: this.paging };
   }
 
@@ -94,6 +97,7 @@ export class GuestMemory implements DmaMemory {
 
   /** Nobody has frames of its pages in hand from here on. To be called before anything is done for the guest. */
   settle(): void {
+    while (this.#left.length > 0) this.#release(this.#left.pop()!);
     this.#turn++;
     if (this.#turn > LAST_TURN) {
       this.#held.fill(0);
@@ -217,6 +221,7 @@ export class GuestMemory implements DmaMemory {
 
   /** Gives every frame back. */
   release(): void {
+    this.settle();
     for (const [page, frame] of this.pmap.entries()) {
       this.pmap.set(page, UNTOUCHED);
       this.#release(frame);
@@ -315,7 +320,7 @@ export class GuestMemory implements DmaMemory {
     if (shared !== ZERO_FRAME) this.machine.writable(frame).set(this.machine.readable(shared));
     this.#show(page, frame, "own");
     this.forgetting?.frame(page, shared, frame);
-    this.#release(shared);
+    this.#left.push(shared);
     return frame;
   }
 

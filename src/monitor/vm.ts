@@ -175,12 +175,13 @@ export class VirtualMachine implements Guest {
     return this.computer.ticks();
   }
 
+  readonly #handleExit = (): number => this.#cpu.exit();
+
   /** What a guest does wrong is its own fault; what it needs and can't have ends it. Neither reaches another VM. */
   exit(): number {
     const before = performance.now();
     this.#exitedAt = before;
-    let reason: number = ExitReason.exit;
-    this.#guarded(() => (reason = this.#cpu.exit()));
+    const reason = this.#guarded(this.#handleExit) ?? ExitReason.exit;
     this.#inMonitor += performance.now() - before;
     return reason === 0 && this.ended !== undefined ? ExitReason.exit : reason;
   }
@@ -195,13 +196,14 @@ export class VirtualMachine implements Guest {
   }
 
   /** Nothing else is being done for the guest meanwhile. */
-  #guarded(action: () => void): void {
+  #guarded<T>(action: () => T): T | undefined {
     try {
       this.memory.settle();
-      action();
+      return action();
     } catch (error) {
       if (!(error instanceof HostelryError)) throw error;
       this.#failure = failed(error);
+      return undefined;
     }
   }
 

@@ -33,8 +33,10 @@ export function rootOf(low: number, high: number): AddressSpaceRoot {
   return mode === 0 ? { levels: 0, page: 0 } : { levels: mode - 5, page: (high & 0xfff) * 2 ** 32 + low };
 }
 
+const SPANS = [0, 1, 2, 3, 4, 5, 6, 7].map((level) => 512 ** level);
+
 /** Pages of an entry at a level. */
-export const span = (level: number): number => 512 ** level;
+export const span = (level: number): number => SPANS[level]!;
 
 const PPN_HIGH = 0x3f_ffff;
 const NON_LEAF_RESERVED = pte.user | pte.accessed | pte.dirty;

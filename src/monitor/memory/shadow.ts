@@ -161,13 +161,15 @@ export class Shadow {
   /** Whatever was written meanwhile is looked at. */
   settle(): void {
     this.isStepping = false;
-    for (const [page, before] of this.#allowed) {
+    const written = [...this.#allowed];
+    // What is mapped anew below is guarded again.
+    this.#allowed.clear();
+    for (const [page, before] of written) {
       this.tables.protect(page);
       const after = this.#words(page);
       const first = before.findIndex((word, at) => word !== after[at]);
       if (first >= 0) this.tableWritten(page, 4 * first, 4 * before.findLastIndex((word, at) => word !== after[at]));
     }
-    this.#allowed.clear();
     for (const [table, index] of this.#lent.splice(0)) if (this.tables.holds(table)) this.tables.drop(table, index);
   }
 

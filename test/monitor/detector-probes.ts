@@ -3,12 +3,13 @@ import { address } from "#platform/memory-map.ts";
 import { csrNumbers } from "#riscv/csr-names.ts";
 import type { Instruction } from "#riscv/instruction.ts";
 import { decode, instructions } from "#riscv/table.ts";
+import { cases, seed } from "../kit/effort.ts";
 import { Random } from "../kit/random.ts";
 import { count, each, kernel, modes, program, supervisorCsrs, type Mode, type Probe } from "./detector-guest.ts";
 import { memoryProbes } from "./detector-memory.ts";
 import { DATA, USER } from "./guest-kernel.ts";
 
-const random = new Random(1);
+const random = new Random(seed);
 const both = (title: string, lines: string): Probe[] => modes.map((mode) => ({ title, mode, lines }));
 const word = (value: number): string => `.word ${value >>> 0}`;
 
@@ -232,15 +233,15 @@ const reservations: readonly Probe[] = [
 ];
 
 /** Each of what `hostelry classify` calls sensitive, between others. */
-const mixed: readonly Probe[] = count(24).map((n) => {
+const mixed: readonly Probe[] = count(cases(24)).map((n) => {
   const csr = (): string => random.pick(["sstatus", "sie", "sip", "sscratch", "sepc", "scause", "stval", "scounteren", "senvcfg"]);
   const lines = count(40).map(() => random.pick([
     () => `csrr a${random.below(8)}, ${csr()}`, () => `csrrw a0, sscratch, a${random.below(8)}`, () => `csrrw a1, sepc, a${random.below(8)}`,
-      () => `csrrsi a2, sstatus, ${random.pick([0, 8])}`,
+    () => `csrrsi a2, sstatus, ${random.pick([0, 8])}`,
     () => `li t0, ${random.pick([0x40000, 0x80000, 0xc0000, 0x6000, 0x100, 0x20])}\ncsrr${random.pick(["s", "c"])} a3, sstatus, t0`,
-      () => `rdinstret a${random.below(8)}`, () => "sfence.vma",
+    () => `rdinstret a${random.below(8)}`, () => "sfence.vma",
     () => `li t0, ${DATA + 8 * random.below(512)}\nsd a${random.below(8)}, 0(t0)`, () => `li t0, ${USER}\nld a4, 0(t0)`, () => "ebreak", () => ".word 0",
-      () => `csrrci a5, sie, ${random.pick([2, 0])}`, () => "csrr a6, time",
+    () => `csrrci a5, sie, ${random.pick([2, 0])}`, () => "csrr a6, time",
     () => `csrrc a7, scause, a${random.below(8)}`, () => "csrrs a0, stval, a1", () => "fence.i", () => "csrr a3, mstatus", () => "csrr a4, satp",
   ])());
   return kernel(`sensitive instructions in a row, ${n}`, lines.join("\n"));

@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Doorbell } from "#base/doorbell.ts";
-import { Harts } from "#host/node/harts.ts";
 import { parseFirmware } from "#images/kernel.ts";
 import { Machine } from "#machine/machine.ts";
 import { RegionCompiler } from "#machine/translate/compile.ts";
@@ -13,7 +12,6 @@ import { address } from "#platform/memory-map.ts";
 import { assemble } from "#riscv/assemble.ts";
 import { QuietHost, TestMonitor } from "../test/kit/monitor.ts";
 import { allTechniques, titleOf } from "../test/kit/techniques.ts";
-import { WatchedConsole } from "../test/kit/watched-console.ts";
 import type { MonitorResult } from "./measure-monitor.ts";
 import { median } from "./statistics.ts";
 import { operations, type Operation } from "./technique-operations.ts";
@@ -44,7 +42,8 @@ const NO_COST: Cost = { instructions: NaN, nanoseconds: NaN, exits: NaN, cpuExit
 
 const MIB = 1 << 20;
 const MEMORY = 8 * MIB;
-const KERNEL = fileURLToPath(new URL("../guest/kernel/kernel.elf", import.meta.url));
+/** The small kernel. */
+export const KERNEL = fileURLToPath(new URL("../guest/kernel/kernel.elf", import.meta.url));
 const BARE = "the bare machine";
 
 interface Totals {
@@ -162,40 +161,4 @@ export function techniqueTargets({ machines, rows }: TechniqueTable): MonitorRes
     ...ratio("exits for CSRs and traps, binary translation against trap-and-emulate", "cpuExits", "trap-and-emulate on cached shadows", "binary-translation on cached shadows", ["system call", "interrupts off and on"], 10),
     ...ratio("exits of a fork, paravirtual against trap-and-emulate", "exits", "trap-and-emulate on cached shadows", "paravirtual on direct tables", ["fork"], 5),
   ];
-}
-
-const WORK = 1500;
-
-/** Many small VMs: the same work in all, a part in each of 64, or half in each of two. */
-export async function manySmallVms(rounds: number, count = 64): Promise<MonitorResult> {
-  const seconds = async (vms: number): Promise<number> => {
-    const machine = new Harts({ harts: 2, memory: (vms * 10 + 8) * MIB });
-    try {
-      const files: BootFiles = { kernel: parseFirmware(readFileSync(KERNEL), KERNEL), append: "" };
-      const consoles = Array.from({ length: vms }, (_, i) => new WatchedConsole(machine.create({
-        name: `small${i}`, cpus: 1, memory: MEMORY, clock: "host", technique: techniqueOf({}), drives: [], terminal: { columns: 80, rows: 24 }, allotment: { shares: 1, cap: 1 },
-      }, files)));
-      await Promise.all(consoles.map((console) => console.until(/\$ $/, 120_000)));
-      const run = async (each: number): Promise<void> => {
-        await Promise.all(consoles.map(async (console) => {
-          console.text = "";
-          console.type(`compute ${each}\n`);
-          await console.until(/compute: \d+ done/, 600_000);
-        }));
-      };
-      await run(5);
-      const before = performance.now();
-      await run((WORK * count) / 32 / vms);
-      return (performance.now() - before) / 1000;
-    } finally {
-      await machine.close();
-    }
-  };
-  const [few, many] = [[] as number[], [] as number[]];
-  for (let round = 0; round < rounds; round++) {
-    few.push(await seconds(2));
-    many.push(await seconds(count));
-  }
-  const value = median(few) / median(many);
-  return { name: `${count} busy small-kernel VMs on two harts, their throughput against that of two`, value, unit: "of it", target: "≥ 0.92", reached: value >= 0.92, detail: `${median(many).toFixed(2)} s against ${median(few).toFixed(2)} s` };
 }

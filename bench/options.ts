@@ -28,7 +28,7 @@ Measures Hostelry against QEMU: the same kernel, the same programs. Without filt
 hour) and recorded in bench/results and bench/RESULTS.md. A FILTER is part of the name of a program or a group (integer,
 floating-point, memory, system, real), or one of boot, idle, crossings; or monitor: what many VMs on one machine
 cost, alone, with filters of its own (monitor forkBomb idle); or techniques: what operations cost by each way to
-virtualize, alone, with filters of its own (techniques "CSR read" binary); or memory: the experiments of a paper on
+virtualize, alone, with filters of its own (techniques "CSR read" binary; techniques many: small VMs on two harts); or memory: the experiments of a paper on
 managing memory, alone, with filters of its own (memory identical tax).
 
   --only NAMES       filters, separated by commas

@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { HostelryError } from "#base/errors.ts";
+import { techniqueOf } from "#monitor/cpu/technique.ts";
 import { buildPath, buildPrograms } from "./build.ts";
 import { findImages, kernelRelease, type Image } from "./images.ts";
 import { writeInitramfs } from "./initramfs.ts";
@@ -16,7 +17,8 @@ import { type Crossings, measureCrossings } from "./measure-crossings.ts";
 import { measureMemory } from "./memory/measure-memory.ts";
 import { writeMeasured } from "./memory/measured.ts";
 import { measureMonitor, renderMonitor } from "./measure-monitor.ts";
-import { manySmallVms, measureTechniques, renderTechniques, techniqueTargets } from "./measure-techniques.ts";
+import { manySmallVms } from "./measure-small-vms.ts";
+import { measureTechniques, renderTechniques, techniqueTargets } from "./measure-techniques.ts";
 import { type Role, measurePrograms } from "./measure-programs.ts";
 import { HELP, type Options, parseOptions } from "./options.ts";
 import { GROUPS, selectPrograms } from "./programs.ts";
@@ -104,14 +106,18 @@ async function monitor(options: Options): Promise<number> {
 
 /** On its own too: against the bare machine. */
 async function techniques(options: Options): Promise<number> {
-  const filters = options.filters.filter((filter) => filter !== "techniques");
-  const table = measureTechniques({ rounds: options.rounds, filters, progress });
-  const results = techniqueTargets(table);
-  if (filters.length === 0) {
-    progress("techniques: many small VMs");
-    results.push(await manySmallVms(options.rounds));
+  const filters = options.filters.filter((filter) => !["techniques", "many"].includes(filter));
+  const many = options.filters.includes("many");
+  const table = many && filters.length === 0 ? undefined : measureTechniques({ rounds: options.rounds, filters, progress });
+  const results = table === undefined ? [] : techniqueTargets(table);
+  if (many || filters.length === 0) {
+    for (const cpu of ["hardware", "paravirtual"] as const) {
+      progress(`techniques: many small VMs, ${cpu}`);
+      results.push(await manySmallVms(options.rounds, techniqueOf({ cpu })));
+    }
   }
-  process.stdout.write(options.json ? `${JSON.stringify({ table, results }, null, 1)}\n` : `${renderTechniques(table)}\n${renderMonitor(results)}`);
+  const text = table === undefined ? "" : `${renderTechniques(table)}\n`;
+  process.stdout.write(options.json ? `${JSON.stringify({ table, results }, null, 1)}\n` : `${text}${renderMonitor(results)}`);
   return 0;
 }
 

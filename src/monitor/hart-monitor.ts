@@ -74,21 +74,26 @@ export class HartMonitor {
       const now = performance.now();
       this.#wake(now);
       const next = this.#scheduler.next(now);
-      if ("run" in next) this.#runSlice(next.run);
+      if ("run" in next) this.#turn(next.run, now);
       else this.#wait(rings, next.at - now);
     }
   }
 
-  /** Those for whom something has come. */
+  /** Those that sleep, and for whom something has come. What has come for the others is found when it is their turn. */
   #wake(now: number): void {
-    for (const vm of this.#scheduler.items) {
-      if (vm.congested) {
-        this.#sleepUntil(vm, now, now + CONGESTED_WAIT);
-        continue;
-      }
-      vm.takeArrivals();
-      if (!this.#scheduler.awake(vm)) this.#sleepOrWake(vm, now);
-    }
+    for (const vm of this.#scheduler.items) if (!this.#scheduler.awake(vm) && this.#attends(vm, now)) this.#sleepOrWake(vm, now);
+  }
+
+  #turn(vm: VirtualMachine, now: number): void {
+    if (this.#attends(vm, now)) this.#runSlice(vm);
+  }
+
+  /** It takes what has come for it, unless its output must go first: then it sleeps. */
+  #attends(vm: VirtualMachine, now: number): boolean {
+    const { congested } = vm;
+    if (congested) this.#sleepUntil(vm, now, now + CONGESTED_WAIT);
+    else vm.takeArrivals();
+    return !congested;
   }
 
   #runSlice(vm: VirtualMachine): void {

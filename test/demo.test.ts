@@ -131,6 +131,42 @@ suite("Debian, shown", { skip: "skip" in image && image.skip }, () => {
   });
 });
 
+suite("demo memory", { skip: "skip" in image && image.skip }, () => {
+  test("theft: half of a VM's frames go to the swap file while it works; without one it ends, and says why", async () => {
+    const { status, stdout, stderr } = await hostelry(["demo", "memory", "--scene", "theft", "--json"], { timeoutMs: TIMEOUT });
+    assert.equal(status, 0, stderr);
+    const { machine, scenes: [theft, ...others] } = JSON.parse(stdout) as { machine: { memory: number }; scenes: readonly MemoryScene[] };
+    assert.deepEqual([theft!.scene, others], ["theft", []]);
+    const [alone, stolen, without] = theft!.summary;
+    assert.deepEqual(theft!.summary.map(({ phase }) => phase), ["alone", "stolen", "no swap file"]);
+    assert.ok(theft!.samples.every(({ total, free, vms }) => total <= machine.memory && free <= total && vms.length === 1));
+    const [before, after] = [alone!.vms[0]!, stolen!.vms[0]!];
+    assert.ok(before.achieved! > 0 && before.pagedOut === 0 && before.end === null, JSON.stringify(before));
+    assert.ok(after.pagedOut > 0 && after.mapped < before.mapped && after.ballooned === 0 && after.end === null, JSON.stringify(after));
+    assert.match(without!.vms[0]!.end!, /no free frame/);
+  });
+
+  test("a scene that there is not is one line", async () => {
+    const { status, stderr } = await hostelry(["demo", "memory", "--scene", "none"]);
+    assert.equal(status, 2);
+    assert.match(stderr, /^hostelry: .*theft, balloon, sharing, tax.*\n$/);
+  });
+});
+
+interface MemoryScene {
+  readonly scene: string;
+  readonly summary: readonly { readonly phase: string; readonly vms: readonly MemoryRow[] }[];
+  readonly samples: readonly { readonly phase: string; readonly total: number; readonly free: number; readonly vms: readonly MemoryRow[] }[];
+}
+
+interface MemoryRow {
+  readonly mapped: number;
+  readonly ballooned: number;
+  readonly pagedOut: number;
+  readonly achieved: number | null;
+  readonly end: string | null;
+}
+
 interface Attempt {
   readonly technique: { readonly cpu: string; readonly rewrite: string };
   readonly outcome: string;

@@ -1,6 +1,6 @@
 /** The two kinds of machines that `run` runs, seen alike: the bare one in a thread, and a VM on a machine with a monitor. */
 import { readShared } from "#host/node/boot-files.ts";
-import { Harts } from "#host/node/harts.ts";
+import { Harts, type Vm } from "#host/node/harts.ts";
 import type { MachineConfig } from "#host/node/machine-config.ts";
 import type { MachineListener, MachineThread } from "#host/node/machine-thread.ts";
 import type { VmStats } from "#monitor/action.ts";
@@ -56,16 +56,20 @@ export const startVm: Start = async (config, listener) => {
       rebooted: () => listener.restarted(),
       warning: (message) => listener.warning(message),
     });
-    return {
-      console: vm,
-      result: vm.result.finally(() => harts.close()),
-      stats: () => vm.stats(),
-      pause: () => vm.pause(),
-      resume: () => vm.resume(),
-      stop: () => vm.stop(),
-    };
+    return { ...runningOf(vm), result: vm.result.finally(() => harts.close()) };
   } catch (error) {
     await harts.close();
     throw error;
   }
 };
+
+export function runningOf(vm: Vm): Running {
+  return {
+    console: vm,
+    result: vm.result,
+    stats: () => vm.stats(),
+    pause: () => vm.pause(),
+    resume: () => vm.resume(),
+    stop: () => vm.stop(),
+  };
+}

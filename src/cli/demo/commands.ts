@@ -5,6 +5,8 @@ import type { Messages } from "../messages.ts";
 import { parseMemory, parseTechnique } from "../options.ts";
 import { techniqueOptions, withParser } from "../parsers.ts";
 import type { FlowOptions } from "./flow.ts";
+import type { MemoryOptions } from "./memory.ts";
+import { memorySceneNames } from "./memory-sample.ts";
 import type { SilentOptions } from "./silent.ts";
 import type { TechniquesOptions } from "./techniques.ts";
 
@@ -52,6 +54,17 @@ export function addDemoCommands(program: Command, messages: Messages, finish: (s
     .action(async (options: TechniquesOptions) => {
       const { demoTechniques } = await import("./techniques.ts");
       await demoTechniques(options, messages);
+      finish(0);
+    });
+
+  demo.command("memory")
+    .summary("memory taken from VMs: stolen, ballooned, shared, taxed")
+    .description("A machine that has promised more memory than it has, and how it is taken from its VMs: half of one's frames without asking, and by its balloon;\nby sharing what is alike; and by what an idle VM pays for what it hoards. What each VM has and what its work gets through, once a second.")
+    .addOption(new Option("--scene <name>", "only this").choices(memorySceneNames))
+    .option("--json", "as JSON")
+    .action(async (options: MemoryOptions) => {
+      const { demoMemory } = await import("./memory.ts");
+      await demoMemory(options, messages);
       finish(0);
     });
 }

@@ -32,11 +32,11 @@ export async function openImage(messages: Messages): Promise<Image> {
 export class Debian {
   readonly #running: Running;
   #text = "";
-  /** How it ended, in words. */
+  #lines = 0;
   #end: string | undefined;
   #heard = (): void => {};
 
-  private constructor(running: Running) {
+  constructor(running: Running) {
     this.#running = running;
     void this.#collect();
   }
@@ -68,6 +68,21 @@ export class Debian {
     this.#text = "";
     await this.#running.console.write(Buffer.from(`${commands}; echo d''one\n`));
     return this.#until("done\n");
+  }
+
+  /** Commands for its shell, that nobody waits for. */
+  begin(commands: string): void {
+    void this.#running.console.write(Buffer.from(`${commands}\n`));
+  }
+
+  /** How many its console has shown. */
+  get lines(): number {
+    return this.#lines;
+  }
+
+  /** How it ended, in words, if it did. */
+  get end(): string | undefined {
+    return this.#end;
   }
 
   /** The console's last line that is not empty and that `wanted` takes. */
@@ -111,7 +126,9 @@ export class Debian {
     );
     while (this.#end === undefined) {
       await Promise.race([port.output.waitForBytes(), end]);
-      this.#text += Buffer.from(port.output.shift()).toString("latin1");
+      const text = Buffer.from(port.output.shift()).toString("latin1");
+      this.#text += text;
+      this.#lines += text.split("\n").length - 1;
       this.#heard();
     }
   }

@@ -46,7 +46,7 @@ export class Scanner {
 
   /** Milliseconds after which `step` should be called again, though nothing else is to be done. */
   get patience(): number {
-    return this.#rate > 0 && this.#sharing.pages > 0 && this.#eagerness > SLOWEST ? Math.min(WHILE_IDLE, (1000 * BATCH) / this.#rate) : Infinity;
+    return this.#rate > 0 && this.#sharing.pages > 0 && this.#eagerness > SLOWEST ? Math.min(WHILE_IDLE, Math.ceil((1000 * BATCH) / this.#rate)) : Infinity;
   }
 
   get #eagerness(): number {

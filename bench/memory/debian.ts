@@ -33,7 +33,7 @@ export class Debian {
   }
 
   async prompt(): Promise<void> {
-    await this.#console.until(SHELL_PROMPT, TIMEOUT);
+    await this.#until(SHELL_PROMPT, TIMEOUT);
   }
 
   /** Types a command, and doesn't wait for its end. */
@@ -45,7 +45,7 @@ export class Debian {
 
   /** The end of what was started: what it has written. Throws if it fails. */
   async done(timeout = TIMEOUT): Promise<string> {
-    const match = await this.#console.until(/@@done (\d+)\r?\n/, timeout);
+    const match = await this.#until(/@@done (\d+)\r?\n/, timeout);
     const text = this.#console.text.slice(0, match.index);
     if (match[1] !== "0") throw new Error(`a command in ${this.vm.name} ended with status ${match[1]}: ${JSON.stringify(text.slice(-300))}`);
     return text;
@@ -67,6 +67,14 @@ export class Debian {
   async hartSeconds(): Promise<number> {
     const { guestSeconds, monitorSeconds } = await this.vm.stats();
     return guestSeconds + monitorSeconds;
+  }
+
+  /** Throws if it doesn't come, and as soon as it can't come any more. */
+  #until(pattern: RegExp, timeout: number): Promise<RegExpExecArray> {
+    const ended = this.vm.result.then(({ end }) => {
+      throw new Error(`${this.vm.name} has ended: ${JSON.stringify(end)}`);
+    });
+    return Promise.race([this.#console.until(pattern, timeout), ended]);
   }
 
   async memory(): Promise<MemoryUse> {

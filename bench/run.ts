@@ -130,11 +130,12 @@ async function memory(options: Options): Promise<number> {
     return { ...image, initrd: buildPath(name) };
   };
   const images = { shell, tools: withPrograms(shell, "initramfs-tools"), programs: withPrograms(programs, "initramfs-packages") };
-  const found = await measureMemory({ ...images, rounds: options.rounds, progress }, options.filters.filter((filter) => filter !== "memory"));
+  const { found, failures } = await measureMemory({ ...images, rounds: options.rounds, progress }, options.filters.filter((filter) => filter !== "memory"));
   if (options.write) writeMeasured(found);
   const results = Object.values(found).flatMap((each) => each.results);
   process.stdout.write(options.json ? `${JSON.stringify(results, null, 1)}\n` : renderMonitor(results));
-  return 0;
+  for (const failure of failures) progress(failure);
+  return failures.length > 0 ? 1 : 0;
 }
 
 async function crossingsOf(kind: MachineKind, shell: GuestFiles, driver: GuestFiles): Promise<{ crossings: Crossings[]; crossingsFailure: string | null }> {

@@ -11,14 +11,24 @@ import { tax } from "./tax.ts";
 
 const experiments: Readonly<Record<string, Experiment>> = { identical, different, further, scanner, workingSet, balloon, tax, many, doublePaging };
 
+export interface Measured {
+  readonly found: Readonly<Record<string, Found>>;
+  /** Of experiments that came to nothing. */
+  readonly failures: readonly string[];
+}
+
 /** Those whose names have one of `filters` in them; all without any. Throws HostelryError `bad-usage` if that leaves nothing. */
-export async function measureMemory(plan: MemoryPlan, filters: readonly string[]): Promise<Record<string, Found>> {
+export async function measureMemory(plan: MemoryPlan, filters: readonly string[]): Promise<Measured> {
   const chosen = Object.keys(experiments).filter((name) => filters.length === 0 || filters.some((filter) => name.includes(filter)));
   if (chosen.length === 0) throw new HostelryError("bad-usage", `memory has the experiments ${Object.keys(experiments).join(", ")}: none is called so`);
-  const found: Record<string, Found> = {};
+  const [found, failures] = [{} as Record<string, Found>, [] as string[]];
   for (const name of chosen) {
     plan.progress(`memory: ${name}`);
-    found[name] = await experiments[name]!(plan);
+    try {
+      found[name] = await experiments[name]!(plan);
+    } catch (error) {
+      failures.push(`${name}: ${(error as Error).stack}`);
+    }
   }
-  return found;
+  return { found, failures };
 }

@@ -78,7 +78,7 @@ const WORK_TIME = 40;
 export const different: Experiment = async ({ programs, progress }): Promise<Found> =>
   onMachine({ vms: Object.keys(WORKS).length, each: 256, policy: QUICKLY }, async (machine) => {
     await bootTogether(Object.values(WORKS).length, () => machine.create(programs, { memory: 256 }));
-    Object.values(WORKS).forEach((work, i) => machine.vms[i]!.start(`(${work}) >/tmp/log 2>&1 &`));
+    Object.values(WORKS).forEach((work, i) => machine.vms[i]!.start(`((${work}) >/tmp/log 2>&1 &)`));
     const samples: { readonly seconds: number; readonly audit: SharingAudit }[] = [];
     for (const from = performance.now(); performance.now() - from < 1000 * WORK_TIME; ) {
       await sleep(5000);

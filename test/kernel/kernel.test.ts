@@ -7,9 +7,12 @@ import { parseFirmware } from "#images/kernel.ts";
 import { Extension } from "#devices/sbi.ts";
 import { hypercalls } from "#monitor/cpu/hypercalls.ts";
 import type { CpuTechniqueName } from "#monitor/cpu/technique.ts";
+import { victims } from "#monitor/memory/paging.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { hostelry } from "../kit/hostelry.ts";
 import { TestMonitor, type TestVm } from "../kit/monitor.ts";
+import { Random } from "../kit/random.ts";
+import { TestStore } from "../kit/store.ts";
 import { runTool, skipWithout, skipWithoutFile } from "../kit/tools.ts";
 
 const kernel = fileURLToPath(new URL("../../guest/kernel/kernel.elf", import.meta.url));
@@ -101,6 +104,27 @@ suite("the small kernel", () => {
       assert.equal(translated.output(), interpreted.output());
       assert.equal(translated.vm.computer.instret, interpreted.vm.computer.instret);
       for (let i = 1; i < 32; i++) assert.equal(translated.x(i), interpreted.x(i), `x${i}`);
+    });
+  }
+
+  for (const cpu of ["hardware", "trap-and-emulate", "binary-translation", "paravirtual"] as const) {
+    test(`notices nothing, by ${cpu}, when its pages come and go and are looked for`, () => {
+      const [store, random] = [new TestStore(2048), new Random(1)];
+      const monitor = new TestMonitor({ translate: true, store });
+      const vm = monitor.create(boots(commands), { memory: 8 << 20, cpu });
+      const { computer, memory } = vm.vm;
+      computer.longestSlice = 3000;
+      monitor.start(vm);
+      monitor.run(() => {
+        if (vm.end() !== undefined) return true;
+        memory.settle();
+        memory.pageOut(victims(memory, 1 + random.below(40), random));
+        memory.hide(victims(memory, 1 + random.below(40), random));
+        return false;
+      }, 60_000);
+      assert.equal(linesOf(vm.output()), expected);
+      assert.equal(computer.instret, runIn(cpu, commands, true).vm.computer.instret);
+      assert.ok(memory.paging.ins > 10, JSON.stringify(memory.paging));
     });
   }
 

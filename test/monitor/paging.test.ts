@@ -8,9 +8,11 @@ import { suite, test } from "node:test";
 import { readShared } from "#host/node/boot-files.ts";
 import { Harts } from "#host/node/harts.ts";
 import { Balloon } from "#monitor/memory/balloon.ts";
+import { Paging } from "#monitor/memory/paging.ts";
 import { address } from "#platform/memory-map.ts";
 import { defaultImage } from "../kit/hostelry.ts";
 import { EXIT, TestMonitor, type TestVm, type TestVmOptions } from "../kit/monitor.ts";
+import { Random } from "../kit/random.ts";
 import { TestStore } from "../kit/store.ts";
 import { allTechniques, titleOf } from "../kit/techniques.ts";
 import { WatchedConsole } from "../kit/watched-console.ts";
@@ -59,7 +61,7 @@ const scene = (slots: number, technique: TestVmOptions["technique"], memory = 4 
   return { monitor, store, guest };
 };
 
-for (const technique of allTechniques) test(`a guest on ${titleOf(technique)} with more than the machine has: pages come and go, and hold what they held`, () => {
+for (const technique of allTechniques) test(`a guest on ${titleOf(technique)} with more than the machine has: pages come and go, hold what they held, and it does what it does elsewhere`, () => {
   const { monitor, store, guest } = scene(2000, technique);
   monitor.run(() => guest.end() !== undefined, 60_000);
   assert.deepEqual(guest.end(), { kind: "fail", code: 1 });
@@ -67,6 +69,9 @@ for (const technique of allTechniques) test(`a guest on ${titleOf(technique)} wi
   const { outs, ins, prefetched, prefetchedUsed } = memory.paging;
   assert.ok(ins > (PASSES - 2) * (PAGES - 1024) && outs >= ins && prefetched > 0 && prefetchedUsed > 0, JSON.stringify(memory.paging));
   assert.equal(outs - ins, memory.pmap.counts.pagedOut);
+  const enough = scene(0, technique, 64 * MIB);
+  enough.monitor.run(() => enough.guest.end() !== undefined, 60_000);
+  assert.equal(guest.vm.computer.instret, enough.guest.vm.computer.instret);
   assert.equal(store.slots.used, memory.pmap.counts.pagedOut);
   guest.vm.release();
   assert.equal(store.slots.used, 0);
@@ -109,6 +114,22 @@ suite("a swap file", () => {
   for (const way of ["write", "read"] as const) test(`from which nothing can be ${way === "write" ? "written" : "read"}: whoever needs it ends`, () => {
     const { end } = endBeside(4000, ({ broken }) => (broken[way] = true));
     assert.ok(end?.kind === "failed" && end.code === "swap" && end.message.includes("it is broken"), JSON.stringify(end));
+  });
+
+  test("takes what a VM has beyond its limit, little by little; nobody waits for one that is full", () => {
+    const { monitor, store, guest } = scene(600, undefined, 16 * MIB);
+    monitor.run(() => guest.end() !== undefined);
+    const { memory } = guest.vm;
+    const paging = new Paging({ guests: () => [memory], random: new Random(1), now: () => 0 });
+    memory.limit = memory.pmap.counts.mapped - 500;
+    assert.equal(paging.trim(memory), true);
+    assert.ok(paging.isBehind(memory) && memory.paging.outs >= 200 && memory.paging.outs < 300);
+    while (paging.trim(memory));
+    assert.ok(memory.pmap.counts.mapped <= memory.limit);
+    memory.limit = 0;
+    while (paging.trim(memory));
+    assert.ok(memory.pmap.counts.mapped > 0 && !paging.isBehind(memory));
+    assert.equal(store.slots.used, 600);
   });
 
   test("ends the VM of a device that can't have its page, whatever the device makes of it", () => {

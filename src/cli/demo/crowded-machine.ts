@@ -1,4 +1,5 @@
 /** A machine that has promised more memory than it has, with Debians that go through a disk. */
+import { HostelryError } from "#base/errors.ts";
 import { readShared } from "#host/node/boot-files.ts";
 import { Harts, type Vm } from "#host/node/harts.ts";
 import { FRAME_SIZE } from "#machine/frames.ts";
@@ -40,9 +41,11 @@ export class CrowdedMachine {
   readonly #disk: string;
   readonly #files: ReturnType<typeof readShared>;
   readonly #guests = new Map<string, Guest>();
+  readonly #remove = (): void => rmSync(this.#folder, { recursive: true, force: true });
 
   constructor(image: Image, { swap, ...machine }: CrowdedMachineOptions) {
     this.#folder = mkdtempSync(join(tmpdir(), "hostelry-demo-"));
+    process.on("exit", this.#remove);
     this.#disk = join(this.#folder, "disk");
     fillDisk(this.#disk);
     this.#harts = new Harts({ ...machine, ...(swap ? { swap: { path: join(this.#folder, "swap"), size: SWAP } } : {}) });
@@ -67,7 +70,8 @@ export class CrowdedMachine {
         ...(options.managed === true ? { entitlement: { min: 0, shares: 1 } } : {}),
       }, files);
       const debian = new Debian(runningOf(vm));
-      await debian.booted();
+      const failure = await debian.booted();
+      if (failure !== undefined) throw new HostelryError("boot", `${name} does not boot: ${failure}`);
       const guest = new Guest(name, vm, debian);
       this.#guests.set(name, guest);
       return guest;
@@ -94,7 +98,8 @@ export class CrowdedMachine {
 
   async close(): Promise<void> {
     await this.#harts.close();
-    rmSync(this.#folder, { recursive: true });
+    process.off("exit", this.#remove);
+    this.#remove();
   }
 }
 

@@ -1,5 +1,7 @@
 /** How memory is taken from VMs, live: without asking, by the balloon, by sharing, and by what they pay for what they don't use. */
+import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ExitStatus } from "../exit-status.ts";
 import { formatBytes, type Messages } from "../messages.ts";
 import { printJson } from "../table.ts";
 import { row, type Column } from "./columns.ts";
@@ -27,10 +29,14 @@ const columns: readonly Column[] = [
 const heads = row(columns, columns.map(({ head }) => [head]));
 const text: readonly Column[] = [{ head: "", width: 112 }];
 
+/** Whoever has seen enough leaves by one: what stands on the disk goes as the process exits. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 export async function demoMemory({ scene: wanted, json = false }: MemoryOptions, messages: Messages): Promise<void> {
   const image = await openImage(messages);
   const screen = json ? undefined : new Screen();
   screen?.paragraph(`A machine of ${formatBytes(MACHINE.memory)}, and Debians that read a disk. BACK/S: pages that come back from the swap file, a second; READS/S: what their work gets through.`);
+  for (const signal of SIGNALS) process.once(signal, () => process.exit(ExitStatus.signal + constants.signals[signal]));
   const machine = new CrowdedMachine(image, MACHINE);
   try {
     const scenes = [];

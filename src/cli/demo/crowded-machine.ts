@@ -13,7 +13,7 @@ import type { VmSample } from "./memory-sample.ts";
 
 const MIB = 2 ** 20;
 /** More than any of its VMs can keep in memory. */
-const DISK_MIB = 320;
+const DISK_MIB = 256;
 /** What is read at a time. */
 const STEP_MIB = 4;
 /** As large as all that VMs are ever promised. */

@@ -49,7 +49,7 @@ export const memoryScenes: Readonly<Record<MemorySceneName, MemoryScene>> = {
     async play(stage) {
       const victim = await reader(stage);
       victim.inflateTo(HALF);
-      await stage.watch("ballooned", "The same amount is taken by its balloon: Linux gives what it can spare, and reads on as before.", 7, [victim]);
+      await stage.watch("ballooned", "The same amount is taken by its balloon: Linux gives what it can spare, and reads on as before.", 6, [victim]);
       victim.inflateTo(Infinity);
     },
   },
@@ -62,7 +62,7 @@ export const memoryScenes: Readonly<Record<MemorySceneName, MemoryScene>> = {
       for (const guest of guests) guest.goThrough(24, 0.1);
       await stage.watch("apart", "Three VMs do the same: they read 24 MiB again and again, at their ease. The kernel and the initramfs that they boot from they share from the start.", 2, guests);
       stage.machine.manage({ scanRate: 20_000 });
-      await stage.watch("scanned", "The scanner looks at up to 20000 pages a second: pages that hold the same get one frame (SHARED), and those of zeros need none (ZERO).", 9, guests);
+      await stage.watch("scanned", "The scanner looks at up to 20000 pages a second: pages that hold the same get one frame (SHARED), and those of zeros need none (ZERO).", 8, guests);
       stage.machine.manage({ scanRate: 0 });
     },
   },
@@ -70,7 +70,7 @@ export const memoryScenes: Readonly<Record<MemorySceneName, MemoryScene>> = {
     title: "Hoarding, and the tax",
     async play(stage) {
       await stage.machine.clear();
-      stage.machine.manage({ rule: "pure-shares", ...UNHURRIED, samplePages: 200, samplePeriod: 1 });
+      stage.machine.manage({ rule: "pure-shares", ...UNHURRIED, samplePages: 200, samplePeriod: 2 });
       const [idle, busy] = await stage.boot(["idle", "busy"], { memory: 256 * MIB, managed: true });
       await idle!.fill(150);
       busy!.goThrough(128);

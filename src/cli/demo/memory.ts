@@ -16,18 +16,18 @@ export interface MemoryOptions {
   readonly json?: boolean;
 }
 
+const MIB = 2 ** 20;
 /** Milliseconds from sample to sample. */
 const PERIOD = 1000;
 
 const columns: readonly Column[] = [
   { head: "TIME", width: 5 },
   { head: "VM", width: 4 },
-  ...["PROMISED", "MAPPED", "SHARED", "ZERO", "SAVED", "BALLOONED", "PAGED OUT", "ACTIVE"].map((head) => ({ head, width: 9 })),
-  { head: "BACK/S", width: 6 },
-  { head: "READS/S", width: 9 },
+  ...["PROMISED", "MAPPED", "SHARED", "ZERO", "SAVED", "BALLOONED", "PAGED OUT", "ACTIVE", "BACK/S", "READS/S"].map((head) => ({ head, width: Math.max(head.length, 5) })),
 ];
 const heads = row(columns, columns.map(({ head }) => [head]));
-const text: readonly Column[] = [{ head: "", width: 112 }];
+const WIDTH = heads.length - 1;
+const text: readonly Column[] = [{ head: "", width: WIDTH }];
 
 /** Whoever has seen enough leaves by one: what stands on the disk goes as the process exits. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -35,7 +35,7 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export async function demoMemory({ scene: wanted, json = false }: MemoryOptions, messages: Messages): Promise<void> {
   const image = await openImage(messages);
   const screen = json ? undefined : new Screen();
-  screen?.paragraph(`A machine of ${formatBytes(MACHINE.memory)}, and Debians that read a disk. BACK/S: pages that come back from the swap file, a second; READS/S: what their work gets through.`);
+  screen?.paragraph(`A machine of ${formatBytes(MACHINE.memory)}, and Debians that read a disk. In MiB; BACK/S are pages that come back from the swap file in a second, READS/S is what a VM's work gets through.`);
   for (const signal of SIGNALS) process.once(signal, () => process.exit(ExitStatus.signal + constants.signals[signal]));
   const machine = new CrowdedMachine(image, MACHINE);
   try {
@@ -95,9 +95,9 @@ function stageOn(machine: CrowdedMachine, recording: Recording): Stage {
   };
 }
 
-/** On a terminal, a sample takes the place of the one before; elsewhere, they follow each other. */
+/** On a terminal that is wide enough, a sample takes the place of the one before; elsewhere, they follow each other. */
 class Screen {
-  readonly #isLive = process.stdout.isTTY === true;
+  readonly #isLive = process.stdout.isTTY === true && process.stdout.columns > WIDTH;
   /** Lines of the last sample. */
   #shown = 0;
 
@@ -130,20 +130,20 @@ class Screen {
 }
 
 function rows({ seconds, vms }: Sample): string {
-  const cells = vms.map((vm, i) => [i === 0 ? seconds.toFixed(1) : "", vm.name, ...amounts(vm), String(vm.pagedIn), speed(vm) ?? "-"]);
-  const ends = vms.filter(({ end }) => end !== null).map(({ name, end }) => `  ${name} has ended: ${end}\n`);
+  const cells = vms.map((vm, i) => [i === 0 ? seconds.toFixed(1) : "", vm.name, ...amounts(vm), vm.pagedIn === 0 ? "-" : String(vm.pagedIn), vm.achieved === null ? "-" : inMib(vm.achieved)]);
+  const ends = vms.filter(({ end }) => end !== null).map(({ name, end }) => row(text, [[`  ${name} has ended: ${end}`]]));
   return [...cells.map((line) => row(columns, line.map((cell) => [cell]))), ...ends].join("");
 }
 
 const amounts = (vm: VmSample): string[] =>
-  [vm.promised, vm.mapped, vm.shared, vm.zero, vm.saved, vm.ballooned, vm.pagedOut, vm.active].map((bytes) => (bytes === 0 ? "-" : formatBytes(bytes)));
+  [vm.promised, vm.mapped, vm.shared, vm.zero, vm.saved, vm.ballooned, vm.pagedOut, vm.active].map((bytes) => (bytes < MIB / 10 ? "-" : inMib(bytes)));
 
-const speed = ({ achieved }: VmSample): string | undefined => (achieved === null ? undefined : formatBytes(achieved));
+const inMib = (bytes: number): string => (bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0);
 
 const describe = ({ phase, vms }: PhaseSummary): string => `${phase.padEnd(14)}${vms.map(describeVm).join("; ")}`;
 
 function describeVm(vm: VmSample): string {
   if (vm.end !== null) return `${vm.name} ended`;
-  const facts = [`has ${formatBytes(vm.mapped)}`, ...(vm.saved === 0 ? [] : [`saves ${formatBytes(vm.saved)}`]), ...(vm.achieved === null ? [] : [`reads ${speed(vm)}/s`])];
+  const facts = [`has ${inMib(vm.mapped)} MiB`, ...(vm.saved < MIB ? [] : [`saves ${inMib(vm.saved)} MiB`]), ...(vm.achieved === null ? [] : [`reads ${inMib(vm.achieved)} MiB/s`])];
   return `${vm.name} ${facts.join(", ")}`;
 }

@@ -41,9 +41,18 @@ interface Cached {
   readonly isWritable: boolean;
   /** By which entry of a shadow table. */
   readonly view: number;
-  /** By which tables of the guest's, and how much one entry of those maps. */
+  /** By which tables of the guest's, and what was found there. */
   readonly satp: bigint;
+  readonly leaf: Leaf;
+}
+
+/** Where tables lead. */
+interface Leaf {
+  /** The entries on the way. */
+  readonly path: string;
+  /** How much the last one maps, and which page of that is asked for, if any. */
   readonly span: bigint;
+  readonly page: number | undefined;
 }
 
 class Scene {
@@ -208,7 +217,7 @@ class Scene {
 
   fence(): void {
     const { random, shadow } = this;
-    const virtual = random.oneIn(2) ? this.virtual() : undefined;
+    const virtual = random.oneIn(2) ? undefined : random.oneIn(2) ? this.virtual() : this.#besides();
     const asid = random.oneIn(2) ? random.below(3) : undefined;
     shadow.fence(virtual, asid);
     // What the guest has asked to be gone is gone; a global page of one address space is not.
@@ -219,27 +228,35 @@ class Scene {
     }
   }
 
-  /** A fence of one address of a large page is one of all of it: what is still cached is so still. */
+  /** An address of a large page of which the hart knows another. */
+  #besides(): bigint {
+    const large = [...this.tlb.values()].filter(({ leaf }) => leaf.span > BigInt(PAGE));
+    if (large.length === 0) return this.virtual();
+    const { virtual, leaf } = this.random.pick(large);
+    return BigInt.asUintN(64, virtual ^ (BigInt(this.random.below(512) * PAGE) % leaf.span));
+  }
+
+  /** A fence of one address of a large page is one of all of it, if no entry above it was another: what is still cached is so still. */
   #checkFenced(cached: Cached, virtual: bigint): void {
-    if (cached.span <= BigInt(PAGE) || (cached.virtual & -cached.span) !== (virtual & -cached.span)) return;
+    const { path, span } = cached.leaf;
+    if (span <= BigInt(PAGE) || (cached.virtual & -span) !== (virtual & -span)) return;
     const leaf = this.#leafOf(cached.satp, cached.virtual);
-    const frame = leaf && this.guest.pmap.holds(leaf.page) ? this.guest.pmap.frame(leaf.page) : undefined;
+    if (!leaf.path.startsWith(path)) return;
+    const frame = leaf.page !== undefined && this.guest.pmap.holds(leaf.page) ? this.guest.pmap.frame(leaf.page) : undefined;
     assert.equal(frame, cached.frame, `${cached.virtual.toString(16)} is stale, of a large page with ${virtual.toString(16)}, which was fenced`);
   }
 
-  /** What the guest's tables say of an address, if anything: which page, by an entry for how much. */
-  #leafOf(satp: bigint, virtual: bigint): { readonly page: number; readonly span: bigint } | undefined {
-    const levels = Number(satp >> 60n) - 5;
-    let table = Number(satp & ((1n << 44n) - 1n));
-    for (let level = levels - 1; level >= 0; level--) {
-      if (!this.guest.pmap.holds(table)) return undefined;
+  #leafOf(satp: bigint, virtual: bigint): Leaf {
+    let [table, path] = [Number(satp & ((1n << 44n) - 1n)), ""];
+    for (let level = Number(satp >> 60n) - 6; level >= 0 && this.guest.pmap.holds(table); level--) {
       const [low, high] = this.guest.tableEntry(table, Number((virtual >> BigInt(12 + 9 * level)) & 511n));
-      if (!(low & pte.valid)) return undefined;
-      table = (high & 0x3f_ffff) * 2 ** 22 + (low >>> 10);
       const span = BigInt(PAGE) << BigInt(9 * level);
-      if (low & (pte.read | pte.execute)) return { page: table + Number((virtual & (span - 1n)) >> 12n), span };
+      const page = (high & 0x3f_ffff) * 2 ** 22 + (low >>> 10);
+      if (!(low & pte.valid)) return { path, span, page: undefined };
+      if (low & (pte.read | pte.execute)) return { path, span, page: page + Number((virtual & (span - 1n)) >> 12n) };
+      [table, path] = [page, `${path}${page}/`];
     }
-    return undefined;
+    return { path, span: 0n, page: undefined };
   }
 
   #forget({ virtual, asid }: { readonly virtual?: bigint; readonly asid?: number }): void {
@@ -268,7 +285,7 @@ class Scene {
       if (!(low & needed) || !this.#isSeen(low, access)) return undefined;
       const cached = {
         asid: Number((satp >> 44n) & 0xffffn), guestAsid: Number((state.get("parkedSatp") >> 44n) & 0xffffn), virtual, frame, isWritable: access === "store", view: this.#view(),
-        satp: state.get("parkedSatp"), span: this.#leafOf(state.get("parkedSatp"), virtual)?.span ?? 0n,
+        satp: state.get("parkedSatp"), leaf: this.#leafOf(state.get("parkedSatp"), virtual),
       };
       if (lent === undefined) this.tlb.set(Object.values(cached).join(), cached);
       return frame;

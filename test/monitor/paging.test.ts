@@ -116,6 +116,19 @@ suite("a swap file", () => {
     assert.ok(end?.kind === "failed" && end.code === "swap" && end.message.includes("it is broken"), JSON.stringify(end));
   });
 
+  test("that is full: other harts have a moment to free frames before somebody ends", () => {
+    const { monitor } = scene(200, undefined);
+    const taken: number[] = [];
+    for (let frame; (frame = monitor.frames.take(99, "private")) >= 0; ) taken.push(frame);
+    const give = (): boolean => {
+      for (const frame of taken.splice(0)) monitor.frames.release(frame);
+      return true;
+    };
+    monitor.memory.reclaimer = new Paging({ guests: () => [], random: new Random(1), now: () => 0, wait: give });
+    assert.equal(monitor.memory.frames.info(monitor.memory.take(1, "private")).owner, 1);
+    assert.equal(taken.length, 0);
+  });
+
   test("takes what a VM has beyond its limit, little by little; nobody waits for one that is full", () => {
     const { monitor, store, guest } = scene(600, undefined, 16 * MIB);
     monitor.run(() => guest.end() !== undefined);

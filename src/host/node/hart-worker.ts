@@ -62,12 +62,15 @@ interface Resident {
 /** What a boot leaves at most, if it was not the first. */
 const GARBAGE_AT_BOOT = 2 << 20;
 const garbage = new GarbageCollector();
+/** For frames, in milliseconds; the memory manager looks every 100. */
+const WAIT = { least: 150, perHart: 50 } as const;
 
 const residents = new Map<number, Resident>();
 const paging = swap && new Paging({
   guests: () => [...residents.values()].map(({ vm }) => vm.memory),
   random: new Random(data.hart),
   now: () => performance.now(),
+  wait: waitForFrames,
   failed: ({ owner: id }, { message }) => report({ kind: "warning", id, message }),
 });
 memory.reclaimer = paging;
@@ -99,6 +102,13 @@ function tell({ vm, config, control, sampler, running }: Resident): void {
   const { mapped, shared, ballooned, pagedOut } = vm.memory.pmap.counts;
   const words = { wanted: monitor.wantedFor(vm), own: mapped - shared, shared, ballooned, pagedOut, active: Math.round(ACTIVE_UNIT * sampler.estimate) };
   for (const name of told) Atomics.store(control, Control[name], words[name]);
+}
+
+/** Until a VM on another hart has given some or ended, but each hart for another time: of those that all need frames, one is to end first. */
+function waitForFrames(): boolean {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  for (let left = WAIT.least + WAIT.perHart * data.hart; left > 0 && memory.frames.available === 0; left--) Atomics.wait(clock, 0, 0, 1);
+  return memory.frames.available > 0;
 }
 
 /** What a VM has more than it may is paged out; if that is not done at once, it goes on. */

@@ -92,6 +92,7 @@ suite("direct paging", () => {
     memory.writable(BASE + 5 * 4096, 4)[0] = 9;
     assert.deepEqual([words(4)[0], words(4)[1], words(5)[0], words(5)[1]], [7, 7, 9, 7]);
     assert.equal(new Set([number(4), number(5), machine.pageNumber(shared)]).size, 3);
+    memory.settle();
     assert.equal(machine.frames.info(shared).count, 1);
     assert.equal(direct.update(number(2), 0, 0, 0), SbiError.success);
     assert.equal(machine.frames.info(shared).state, "free");

@@ -13,6 +13,8 @@ export interface PagingOptions {
   readonly random: { u32(): number };
   /** Milliseconds. */
   readonly now: () => number;
+  /** Other harts have a moment to free frames: whether they have. */
+  readonly wait?: () => boolean;
   /** Told when this VM's pages can't be written any more. That ends only who finds no frame. */
   readonly failed?: (memory: GuestMemory, error: HostelryError) => void;
 }
@@ -48,6 +50,7 @@ export class Paging implements Reclaimer {
     // Nobody ends for another's guarantee, though that should not come to it.
     const [first, last] = [others.filter((memory) => spare(memory) > 0), others.filter((memory) => spare(memory) <= 0)];
     if ([...first, ...last].some((memory) => this.#pageOut(memory, AT_ONCE) > 0)) return true;
+    if (this.#options.wait?.() === true) return true;
     if (this.#failure !== undefined) throw this.#failure;
     return false;
   }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 import { readShared } from "#host/node/boot-files.ts";
 import { Harts } from "#host/node/harts.ts";
+import { techniqueOf } from "#monitor/cpu/technique.ts";
 import { Balloon } from "#monitor/memory/balloon.ts";
 import { Paging } from "#monitor/memory/paging.ts";
 import { address } from "#platform/memory-map.ts";
@@ -174,6 +175,33 @@ suite("a swap file", () => {
     new Balloon(moved.vm.memory).inflate(Array.from({ length: pmap.pages }, (_, i) => pmap.firstPage + i));
     assert.deepEqual([pmap.counts.pagedOut, store.slots.used, pmap.counts.ballooned], [0, 0, pmap.pages]);
   });
+});
+
+const TOUCHES = `
+  li   s0, ${address.memory + FIRST * 4096}
+  li   s1, ${address.memory + (FIRST + 64) * 4096}
+  li   s2, 4096
+  touch:
+  sd   s0, 0(s0)
+  add  s0, s0, s2
+  bltu s0, s1, touch
+  stay:
+  j    stay`;
+
+// Its technique, which knows what may go, and is to be told, is gone by then.
+for (const technique of [...allTechniques, techniqueOf({ cpu: "paravirtual" })]) test(`a VM on ${titleOf(technique)} is not paged out while it is saved, or ends`, () => {
+  const monitor = new TestMonitor({ memory: 8 * MIB, store: new TestStore(4000) });
+  const guests = [1, 2].map(() => monitor.create(TOUCHES, { technique }));
+  for (const guest of guests) {
+    guest.vm.computer.longestSlice = 1000;
+    monitor.start(guest);
+  }
+  monitor.run(() => guests.every(({ vm }) => vm.memory.pmap.counts.mapped > 64));
+  for (const { vm } of guests) monitor.monitor.stop(vm);
+  while (monitor.frames.available > 8) monitor.frames.take(99, "device");
+  guests[0]!.vm.save();
+  guests[1]!.vm.release();
+  for (const { vm } of guests) assert.equal(vm.memory.paging.outs, 0);
 });
 
 test("what is guaranteed to a VM is not paged out for another, and another's is for it", () => {

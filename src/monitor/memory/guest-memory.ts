@@ -86,8 +86,9 @@ export class GuestMemory implements DmaMemory {
     this.tables = new GStageTables(memory, owner, saved?.tables);
   }
 
+  /** Nothing is paged out any more: who is to be told of that is gone, and what a paravirtual guest knows of its frames has been taken down. */
   save(): SavedGuestMemory {
-    this.settle();
+    this.#letGo();
     return { frames: this.pmap.save(), tables: this.tables.save(), paging: this.paging };
   }
 
@@ -97,7 +98,7 @@ export class GuestMemory implements DmaMemory {
 
   /** Nobody has frames of its pages in hand from here on. To be called before anything is done for the guest. */
   settle(): void {
-    while (this.#left.length > 0) this.#release(this.#left.pop()!);
+    this.#letGo();
     this.#turn++;
     if (this.#turn > LAST_TURN) {
       this.#held.fill(0);
@@ -221,7 +222,7 @@ export class GuestMemory implements DmaMemory {
 
   /** Gives every frame back. */
   release(): void {
-    this.settle();
+    this.#letGo();
     for (const [page, frame] of this.pmap.entries()) {
       this.pmap.set(page, UNTOUCHED);
       this.#release(frame);
@@ -292,6 +293,11 @@ export class GuestMemory implements DmaMemory {
     for (const frame of before) this.#release(frame);
   }
 
+  /** Of what pages had until this turn. */
+  #letGo(): void {
+    while (this.#left.length > 0) this.#release(this.#left.pop()!);
+  }
+
   /** This hart would not hear that the frame holds other code. */
   #release(frame: number): void {
     if (frame === ZERO_FRAME) return;
@@ -319,8 +325,8 @@ export class GuestMemory implements DmaMemory {
     const frame = this.machine.take(this.owner, "private");
     if (shared !== ZERO_FRAME) this.machine.writable(frame).set(this.machine.readable(shared));
     this.#show(page, frame, "own");
-    this.forgetting?.frame(page, shared, frame);
     this.#left.push(shared);
+    this.forgetting?.frame(page, shared, frame);
     return frame;
   }
 

@@ -116,6 +116,18 @@ suite("the memory manager", () => {
     assert.deepEqual([guests[0]!.ballooned, guests[0]!.inMiB], [0, 256]);
   });
 
+  test("a balloon gives back no more than there is to spare, so that it does not swing", () => {
+    const guests = [new Guest(256, 256, 1), new Guest(256, 256, 1)];
+    const machine = new Machine(360, guests).run(60);
+    const before = machine.orders.get(guests[0]!)!.balloon;
+    // Now they would not use more, as it seems, and all fits.
+    for (const guest of guests) guest.own -= 20 * MIB;
+    const spare = machine.free - Math.ceil(1.2 * 0.06 * machine.total);
+    const { target, balloon } = machine.step().get(guests[0]!)!;
+    assert.ok(before > 80 * MIB && spare > 30 * MIB && spare < before);
+    assert.deepEqual([target, balloon], [256 * MIB, before - spare]);
+  });
+
   test("memory that a guest doesn't use is not kept for it", () => {
     const [small, greedy] = [new Guest(256, 30, 0.1, 1000), new Guest(256, 256, 1, 1)];
     new Machine(300, [small, greedy]).run(90);

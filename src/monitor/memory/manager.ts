@@ -2,7 +2,7 @@
  * The memory manager: looks from time to time at what the machine's VMs have, and says what becomes of it. It decides, and others act (Waldspurger 2002,
  * section 6.3): balloons, which need the guest's help; paging, which doesn't, for guests that don't help and when there is no time; and standing still.
  */
-import { allocate, nextReclaimState, reclaiming, type Claim, type Reclaiming, type ReclaimState } from "./policy.ts";
+import { allocate, leftFree, nextReclaimState, reclaiming, type Claim, type Reclaiming, type ReclaimState } from "./policy.ts";
 import { changedSettings, defaultMemorySettings, type MemoryChanges, type MemorySettings } from "./settings.ts";
 
 /** What a VM pays, and what it gets for that at least. */
@@ -90,14 +90,15 @@ export class MemoryManager<Key> {
     const restrained = [...holdings].some(([key, holding]) => this.#balloonOf(key) > operators(holding));
     // When there is enough, what was taken is shared out anew, but no more is.
     const what = this.#state === "high" && restrained ? "balloon" : reclaiming[this.#state];
-    return new Map([...holdings].map(([key, holding], i) => [key, this.#order(key, holding, targets[i]!, what, now)]));
+    const spare = Math.max(free - leftFree(total, this.#settings), 0);
+    return new Map([...holdings].map(([key, holding], i) => [key, this.#order(key, holding, targets[i]!, spare, what, now)]));
   }
 
-  #order(key: Key, holding: Holding, target: number, what: Reclaiming, now: number): MemoryOrder {
+  #order(key: Key, holding: Holding, target: number, spare: number, what: Reclaiming, now: number): MemoryOrder {
     const { max, shared, ballooned } = holding;
     const excess = isAbove(holding, target);
     const before = this.#memories.get(key) ?? { balloon: 0, ballooned, answered: now };
-    const ours = balloonFor(holding, target, what, before.balloon);
+    const ours = balloonFor(holding, target, spare, what, before.balloon);
     const balloon = Math.max(ours, operators(holding));
     const answered = ballooned > before.ballooned || ballooned >= balloon || !excess ? now : before.answered;
     this.#memories.set(key, { balloon: ours, ballooned, answered });
@@ -124,13 +125,16 @@ function claimOf({ shares, min, max, allowed, own, shared, ballooned, pagedOut, 
   return { shares, min: Math.min(min, allowed), max: allowed, mapped: own, withheld: missed + (presses ? ballooned : 0), active: Math.round(part * own) };
 }
 
-/** A balloon grows for others' sake if the VM has too much, and shrinks if it may have more. */
-function balloonFor(holding: Holding, target: number, what: Reclaiming, before: number): number {
+/**
+ * A balloon grows for others' sake if the VM has too much, and shrinks if it may have more; by no more than there is to spare, or its guest would take what
+ * had to be taken from it again.
+ */
+function balloonFor(holding: Holding, target: number, spare: number, what: Reclaiming, before: number): number {
   const { max, shared } = holding;
   const wanted = Math.max(0, Math.min(max - target - shared, Math.floor(LARGEST_BALLOON * max)));
   if (wanted > 0 && Math.abs(wanted - before) < WORTH) return before;
   if (isAbove(holding, target)) return what === "nothing" ? before : wanted;
-  return Math.min(before, wanted);
+  return Math.min(before, Math.max(wanted, before - spare));
 }
 
 const isAbove = ({ own }: Holding, target: number): boolean => own > target + WORTH;

@@ -71,10 +71,15 @@ export function nextReclaimState(before: ReclaimState, free: number, thresholds:
  * its target may grow to it. What they then have leaves somewhat more free than the high threshold, unless their `min`s don't.
  */
 export function allocate(claims: readonly Claim[], free: number, total: number, policy: MemoryPolicy): number[] {
-  const available = free + claims.reduce((sum, { mapped }) => sum + mapped, 0) - Math.ceil(AIM * policy.high * total);
+  const available = free + claims.reduce((sum, { mapped }) => sum + mapped, 0) - leftFree(total, policy);
   if (claims.reduce((sum, claim) => sum + demand(claim), 0) <= available) return claims.map(({ max }) => max);
   const price = priceOf(claims, available, policy);
   return claims.map((claim) => within(claim, claim.max, pagesFor(claim, price, policy)));
+}
+
+/** Of `total` pages, how many targets leave free. */
+export function leftFree(total: number, { high }: ReclaimThresholds): number {
+  return Math.ceil(AIM * high * total);
 }
 
 /** A client's adjusted shares-per-page ratio, of `pages` pages. */

@@ -41,6 +41,8 @@ suite("frames", () => {
     assert.deepEqual(frames.info(frame), { owner: 0, state: "free", count: 0 });
     assert.equal(frames.available, frames.usable);
     assert.throws(() => frames.release(frame), /a free frame was released/);
+    // As a hint says that another hart was just writing.
+    assert.equal(frames.join(0xffff_ffff), false);
   });
 
   test("a root is four frames at a multiple of four", () => {

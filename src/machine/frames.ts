@@ -142,8 +142,9 @@ export class Frames {
     this.#set(frame, NOBODY, "shared", 1);
   }
 
-  /** One user more, who will not write to it; false if it is not shared any more, or has as many as can be counted. */
+  /** One user more, who will not write to it; false if it is not shared any more, or is no frame at all, or has as many as can be counted. */
   join(frame: number): boolean {
+    if (frame >= this.total) return false;
     for (;;) {
       const word = Atomics.load(this.#words, frame);
       const users = word >>> field.count;

@@ -2,6 +2,7 @@
 import { HostelryError } from "#base/errors.ts";
 import type { SavedState } from "#base/saved-state.ts";
 import { Computer, type ClockMode, type MachineEnd } from "#machine/computer.ts";
+import { FRAME_SIZE } from "#machine/frames.ts";
 import { ExitReason } from "#machine/hart/exit-reason.ts";
 import type { Guest, Processor } from "#machine/processor.ts";
 import type { Outside } from "#machine/inputs.ts";
@@ -80,7 +81,7 @@ export class VirtualMachine implements Guest {
   readonly tlb: TlbKind;
   readonly exits = new ExitRecorder(EPOCH + performance.now());
   #technique: Technique;
-  #cpu: CpuTechnique;
+  #cpu!: CpuTechnique;
   readonly #congested: () => boolean;
   #failure: VmEnd | undefined;
   /** When it came out last: by `performance.now()`. */
@@ -93,31 +94,37 @@ export class VirtualMachine implements Guest {
   constructor(processor: Processor, machine: MachineMemory, options: VmOptions, saved?: SavedVm) {
     this.name = options.name;
     this.id = options.id;
-    this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory }, saved?.memory);
     this.tlb = processor.model.tlb;
     this.#technique = this.#fitting(options.technique ?? techniqueOf({}));
     if (options.cpus > 1 && this.#technique.cpu === "paravirtual") {
       throw new HostelryError("one-hart", `a paravirtual VM has one hart, and not ${options.cpus}: leave out --cpus, or choose another technique`);
     }
-    this.#cpu = techniques[this.#technique.cpu](this, this.#technique, saved?.technique);
-    const resident = {};
-    this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement, resident));
-    this.computer = new Computer({ harts: this.cores, hypervisor: false, tlb: this.tlb, dma: this.memory, memory: this.memory }, options.clock, options.outside);
-    this.memory.forgetting = {
-      pages: (pages) => {
-        this.#cpu.forget(pages);
-        processor.hart.exports.flushGuests(processor.map.hart, 0n, this.id, 0, 1);
-      },
-      frame: (page, before, after) => {
-        this.#cpu.moved(page);
-        this.core.moved(BigInt(page) * 4096n, machine.hostOf(before), machine.hostOf(after));
-      },
-    };
-    this.memory.isReserved = (frame) => this.cores.some((core) => core.reserves(machine.hostOf(frame)));
-    const { balloon = true, ...wired } = options;
-    this.board = new Board({ ...wired, computer: this.computer, ...(balloon ? { balloon: new Balloon(this.memory) } : {}) });
-    this.#cpu.wired?.();
-    this.#congested = options.congested ?? (() => false);
+    this.memory = new GuestMemory(machine, options.id, { base: address.memory, size: options.memory }, saved?.memory);
+    try {
+      this.#cpu = techniques[this.#technique.cpu](this, this.#technique, saved?.technique);
+      const resident = {};
+      this.cores = Array.from({ length: options.cpus }, () => new VirtualCore(processor, this.#cpu.confinement, resident));
+      this.computer = new Computer({ harts: this.cores, hypervisor: false, tlb: this.tlb, dma: this.memory, memory: this.memory }, options.clock, options.outside);
+      this.memory.forgetting = {
+        pages: (pages) => {
+          this.#cpu.forget(pages);
+          processor.hart.exports.flushGuests(processor.map.hart, 0n, this.id, 0, 1);
+        },
+        frame: (page, before, after) => {
+          this.#cpu.moved(page);
+          this.core.moved(BigInt(page) * 4096n, machine.hostOf(before), machine.hostOf(after));
+        },
+      };
+      this.memory.isReserved = (frame) => this.cores.some((core) => core.reserves(machine.hostOf(frame)));
+      const { balloon = true, ...wired } = options;
+      this.board = new Board({ ...wired, computer: this.computer, ...(balloon ? { balloon: new Balloon(this.memory) } : {}) });
+      this.#cpu.wired?.();
+      this.#congested = options.congested ?? (() => false);
+    } catch (error) {
+      // What was saved is its owner's still.
+      if (saved === undefined) this.#giveBack();
+      throw error;
+    }
     if (saved !== undefined) this.#restore(saved);
   }
 
@@ -270,7 +277,18 @@ export class VirtualMachine implements Guest {
   /** Gives every frame back. */
   release(): void {
     for (const core of this.cores) core.unload();
-    this.#cpu.release();
+    this.#giveBack();
+  }
+
+  #giveBack(): void {
+    // There is none if the VM could not be made.
+    (this.#cpu as CpuTechnique | undefined)?.release();
     this.memory.release();
   }
+}
+
+/** Gives back the frames of a VM that was saved, and goes on nowhere. */
+export function abandon(machine: MachineMemory, id: number, { memory, technique }: SavedVm): void {
+  new GuestMemory(machine, id, { base: address.memory, size: memory.frames.length * FRAME_SIZE }, memory).release();
+  for (const [frame] of technique?.direct.copies ?? []) machine.release(frame);
 }

@@ -1,6 +1,7 @@
 /** Guests in VMs, from their first instruction to their last, by programs of a few lines. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { abandon } from "#monitor/vm.ts";
 import { address } from "#platform/memory-map.ts";
 import { EXIT, TestMonitor } from "../kit/monitor.ts";
 
@@ -150,6 +151,38 @@ for (const translate of [false, true]) {
     });
   });
 }
+
+suite("one that can't be made", () => {
+  test("leaves no frame behind", () => {
+    const monitor = new TestMonitor();
+    const { frames } = monitor;
+    assert.throws(() => monitor.create(undefined, { cpu: "paravirtual", cpus: 2 }), { code: "one-hart" });
+    assert.throws(() => monitor.create(undefined, { drives: Array.from({ length: 7 }, () => assert.fail) as never }), { code: "too-many-drives" });
+    assert.equal(frames.available, frames.usable);
+    const root = frames.takeRoot(99);
+    while (frames.take(99, "device") >= 0);
+    for (let frame = root; frame < root + 4; frame++) frames.release(frame);
+    for (const cpu of ["paravirtual", "trap-and-emulate"] as const) {
+      assert.throws(() => monitor.create(undefined, { cpu }), { code: "no-frames" });
+      assert.equal(frames.available, 4);
+    }
+  });
+
+  test("nor does one that can't go on elsewhere", () => {
+    for (const cpu of ["paravirtual", "trap-and-emulate"] as const) {
+      const monitor = new TestMonitor();
+      const { frames } = monitor;
+      const { vm } = monitor.create("j 0", { cpu });
+      const saved = vm.save();
+      const others: number[] = [];
+      for (let frame; (frame = frames.take(99, "device")) >= 0; ) others.push(frame);
+      assert.throws(() => monitor.create(undefined, { cpu, id: vm.id }, saved), { code: "no-frames" });
+      abandon(monitor.memory, vm.id, saved);
+      for (const frame of others) frames.release(frame);
+      assert.equal(frames.available, frames.usable);
+    }
+  });
+});
 
 suite("several VMs on a hart", () => {
   test("keep their registers and memory apart", () => {

@@ -19,7 +19,7 @@ import { savedPages } from "#monitor/memory/saved-pages.ts";
 import { Scanner } from "#monitor/memory/scanner.ts";
 import { defaultMemorySettings } from "#monitor/memory/settings.ts";
 import { saltOf, Sharing } from "#monitor/memory/sharing.ts";
-import { VirtualMachine, type VmEnd } from "#monitor/vm.ts";
+import { abandon, VirtualMachine, type SavedVm, type VmEnd } from "#monitor/vm.ts";
 import type { BootFiles } from "#platform/board.ts";
 import { flushCompileCache } from "node:module";
 import { isDeepStrictEqual } from "node:util";
@@ -188,17 +188,18 @@ function adopt({ id, config, shared, moved }: HartCommand & { readonly kind: "ad
     processor.hart.exports.flushAll(map.hart);
     const resident = make(id, config, shared, moved);
     if (moved.running) resume(resident);
-  });
+  }, moved.vm);
 }
 
-/** What is made of it in vain goes again. */
-function admit(id: number, make: () => void): void {
+/** What is made of it in vain goes again; and so does what was to be made of `saved`. */
+function admit(id: number, make: () => void, saved?: SavedVm): void {
   try {
     make();
   } catch (error) {
     if (!(error instanceof HostelryError)) throw error;
     const resident = residents.get(id);
     if (resident !== undefined) discard(resident);
+    else if (saved !== undefined) abandon(memory, id, saved);
     report({ kind: "refused", id, code: error.code, message: error.message });
   }
 }

@@ -88,8 +88,13 @@ export class DirectTables {
     };
     // Whatever frame it may name has to stay its own.
     memory.isFixed = (page) => this.#uses[this.#index(page)] !== NOTHING || this.#pages.has(memory.pmap.frame(page)) || this.#copies.frameOf(page) !== undefined;
-    for (const page of saved?.told ?? []) this.numberOf(page);
-    for (const frame of this.#copies) this.frames.set(frame, this.#copies.pageOf(frame) ?? 0);
+    try {
+      for (const page of saved?.told ?? []) this.numberOf(page);
+      for (const frame of this.#copies) this.frames.set(frame, this.#copies.pageOf(frame) ?? 0);
+    } catch (error) {
+      this.frames.release();
+      throw error;
+    }
     for (let index = 0; index < pages; index++) {
       if (this.#uses[index] === tableOf(ROOT_LEVEL)) this.#showFrames(memory.pmap.firstPage + index);
     }

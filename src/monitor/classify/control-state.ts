@@ -64,7 +64,7 @@ export function randomControlState(dice: Dice, space: Space, guestSpace: Space):
     hstatus: some(bit(hypervisorStatus.gva) | bit(hypervisorStatus.spv) | bit(hypervisorStatus.spvp) | bit(hypervisorStatus.hu) | bit(hypervisorStatus.vtvm)),
     htimedelta: some(0xffffffffn),
     // Numbers of address spaces are such that the hart caches the supervisor's and the guest's in different places.
-    hgatp: BigInt(8 * dice.below(1 << 11)) << 44n,
+    hgatp: BigInt(1024 * dice.below(1 << 4)) << 44n,
     // With SUM, since the guest's pages are its programs'.
     parkedStatus: some(sstatusMask) | bit(status.sum),
     parkedSepc: somewhere(place.landingSupervisor),

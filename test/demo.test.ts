@@ -105,7 +105,8 @@ suite("Debian, shown", { skip: "skip" in image && image.skip }, () => {
       ["binary-translation", "silent", "boots"],
     ]);
     const [trapping, ...translated] = attempts;
-    assert.match(trapping!.lastWords!, /panic|Unable to handle|BUG|WARNING/);
+    // How it goes astray depends on what its hart happens to remember.
+    assert.match(trapping!.lastWords ?? trapping!.end, /panic|Unable to handle|BUG|WARNING|hangs/);
     // Linux turns its interrupts off first.
     assert.equal(trapping!.silenced[0]!.first!.instruction, "csrrw zero, sie, zero");
     assert.ok(trapping!.silenced.some(({ what, times }) => what === "sstatus" && times > 100));
@@ -171,6 +172,7 @@ interface Attempt {
   readonly technique: { readonly cpu: string; readonly rewrite: string };
   readonly outcome: string;
   readonly lastWords: string | null;
+  readonly end: string;
   readonly silenced: readonly { readonly what: string; readonly times: number; readonly first: { readonly instruction: string } | null }[];
 }
 

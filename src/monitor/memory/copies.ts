@@ -13,11 +13,13 @@ export class Copies {
   /** Of each such frame, which this has joined itself, the pages that have it. */
   readonly #frames: Map<number, Set<number>>;
   readonly #ofPage = new Map<number, number>();
+  #orphans: number;
 
   constructor(memory: GuestMemory, flush: () => void, saved: SavedCopies = []) {
     this.#memory = memory;
     this.#flush = flush;
     this.#frames = new Map(saved.map(([frame, pages]) => [frame, new Set(pages)]));
+    this.#orphans = saved.filter(([, pages]) => pages.length === 0).length;
     for (const [frame, pages] of saved) for (const page of pages) this.#ofPage.set(page, frame);
   }
 
@@ -25,8 +27,9 @@ export class Copies {
     yield* this.#frames.keys();
   }
 
-  /** Whoever goes on with it has the frames from now on. */
+  /** Whoever goes on with it has the frames from now on; this hart would not hear of changes. */
   save(): SavedCopies {
+    for (const frame of this.#frames.keys()) this.#memory.machine.writable(frame);
     const saved = Array.from(this.#frames, ([frame, pages]) => [frame, [...pages]] as const);
     this.#frames.clear();
     return saved;
@@ -34,6 +37,11 @@ export class Copies {
 
   has(frame: number): boolean {
     return this.#frames.has(frame);
+  }
+
+  /** Frames that no page has any more, but that entries lead to: what the guest has beyond its pages. */
+  get orphans(): number {
+    return this.#orphans;
   }
 
   /** The frame that a page has with others. */
@@ -68,13 +76,16 @@ export class Copies {
   /** A page doesn't have the frame any more. */
   leave(page: number, frame: number): void {
     this.#ofPage.delete(page);
-    this.#frames.get(frame)!.delete(page);
+    const pages = this.#frames.get(frame)!;
+    pages.delete(page);
+    if (pages.size === 0) this.#orphans++;
   }
 
   /** No entry leads to a frame: it goes, if no page has it. */
   unmapped(frame: number): void {
     if (this.#frames.get(frame)?.size !== 0) return;
     this.#frames.delete(frame);
+    this.#orphans--;
     this.#flush();
     this.#letGo(frame);
   }
@@ -83,6 +94,7 @@ export class Copies {
     for (const frame of this.#frames.keys()) this.#letGo(frame);
     this.#frames.clear();
     this.#ofPage.clear();
+    this.#orphans = 0;
   }
 
   #letGo(frame: number): void {

@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { Random } from "#base/random.ts";
 import { SbiError } from "#devices/sbi.ts";
 import { Frames } from "#machine/frames.ts";
-import { memoryMap } from "#machine/layout.ts";
+import { frame, frameFlags, memoryMap } from "#machine/layout.ts";
 import { PhysicalMemory } from "#machine/physical-memory.ts";
 import { allocate } from "#machine/processor.ts";
 import { DirectTables } from "./direct.ts";
@@ -20,7 +20,9 @@ const [V, R, W, X, G] = [1, 2, 4, 8, 32];
 function setUp() {
   const map = memoryMap(MACHINE_PAGES * 4096);
   const linear = allocate(map);
-  const machine = new MachineMemory(Frames.create(MACHINE_PAGES), map, new PhysicalMemory(linear, map, () => {}));
+  /** Says that the hart has decoded some of a frame; and which it was told of. */
+  const code = Object.assign((number: number): void => new DataView(linear.buffer).setUint32(map.frames + number * frame.size + frame.flags, frameFlags.code, true), { dropped: 0 });
+  const machine = new MachineMemory(Frames.create(MACHINE_PAGES), map, new PhysicalMemory(linear, map, (host) => void (code.dropped = host)));
   const memory = new GuestMemory(machine, 1, { base: BASE, size: PAGES * 4096 });
   const other = new GuestMemory(machine, 2, { base: BASE, size: PAGES * 4096 });
   const counts = { flushes: 0 };
@@ -31,7 +33,7 @@ function setUp() {
   const words = (n: number): Uint32Array => machine.words.subarray(machine.wordOf(memory.own(FIRST + n)), machine.wordOf(memory.own(FIRST + n)) + 1024);
   const entry = (n: number, flags: number): number => (number(n) << 10) | flags;
   for (let n = 0; n < PAGES; n++) number(n);
-  return { machine, memory, other, direct, counts, number, words, entry };
+  return { machine, memory, other, direct, counts, code, number, words, entry };
 }
 
 suite("direct paging", () => {
@@ -111,6 +113,34 @@ suite("direct paging", () => {
     assert.equal(machine.frames.info(memory.pmap.frame(FIRST + 4)).count, 3);
     memory.release();
     next.release();
+  });
+
+  test("entries keep no number of frames beyond the guest's pages", () => {
+    const { direct, machine, number, entry, memory } = setUp();
+    assert.equal(direct.pin(number(2), 0), SbiError.success);
+    const free = machine.frames.available;
+    const hoard = (): void => {
+      for (let index = 0; index < 128; index++) {
+        memory.settle();
+        assert.equal(direct.copy(FIRST + 5, FIRST + 4), SbiError.success);
+        assert.equal(direct.update(number(2), index, entry(5, V | R), 0), SbiError.success);
+        for (const n of [4, 5]) direct.own(FIRST + n);
+      }
+    };
+    assert.throws(hoard, { code: "copies" });
+    assert.ok(machine.frames.available >= free - 66);
+  });
+
+  test("what the hart has decoded of a copy that only entries lead to is gone when it goes to another", () => {
+    const { direct, machine, number, entry, code } = setUp();
+    assert.equal(direct.pin(number(2), 0), SbiError.success);
+    assert.equal(direct.copy(FIRST + 5, FIRST + 4), SbiError.success);
+    assert.equal(direct.update(number(2), 0, entry(5, V | R | X), 0), SbiError.success);
+    const frame = number(5) - machine.pageNumber(0);
+    for (const n of [4, 5]) direct.own(FIRST + n);
+    code(frame);
+    direct.save();
+    assert.equal(code.dropped, machine.hostOf(frame));
   });
 
   test("entries that no table may have", () => {

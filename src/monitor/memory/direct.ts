@@ -27,6 +27,8 @@ const NOT_OURS = -1;
 const POINTER_MASK = 0xff;
 /** So many tables are checked in one exit: 5 ms of the monitor's time. */
 const CHECKS = 1024;
+/** Of a guest's pages, so many frames may be kept by its entries alone; and a few in any case. */
+const ORPHANS = { part: 1 / 16, few: 64 } as const;
 
 export interface DirectOptions {
   readonly memory: GuestMemory;
@@ -169,13 +171,16 @@ export class DirectTables {
     this.#memory.own(page);
   }
 
-  /** A copy has been written to, by whomever, and has a frame of its own. */
+  /** A copy has been written to, by whomever, and has a frame of its own. Throws HostelryError `copies` if the guest has too many frames beyond its pages by now. */
   moved(page: number): void {
     const frame = this.#copies.frameOf(page);
     if (frame === undefined) return;
     this.#copies.leave(page, frame);
     this.frames.set(frame, this.#copies.pageOf(frame) ?? 0);
     if (!this.#readers.has(frame)) this.#copies.unmapped(frame);
+    const most = Math.max(ORPHANS.few, ORPHANS.part * this.#memory.pmap.pages);
+    if (this.#copies.orphans <= most) return;
+    throw new HostelryError("copies", `the guest's entries keep ${this.#copies.orphans} frames of copies that are none any more: it has to map what its pages have instead`);
   }
 
   /** The monitor writes to the page from now on: it becomes no table. */

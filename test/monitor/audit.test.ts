@@ -21,7 +21,10 @@ function scene(...contents: readonly (readonly number[])[]) {
     sharing.add({ memory, salt: 0 });
     return memory;
   });
-  const audit = () => auditSharing(memories.map(auditPages), monitor.frames);
+  const audit = () => {
+    for (const memory of memories) memory.settle();
+    return auditSharing(memories.map(auditPages), monitor.frames);
+  };
   return { monitor, memories, audit, share: () => void contents.forEach(() => sharing.scan(1000)) };
 }
 

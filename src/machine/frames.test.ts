@@ -42,7 +42,19 @@ suite("frames", () => {
     assert.equal(frames.available, frames.usable);
     assert.throws(() => frames.release(frame), /a free frame was released/);
     // As a hint says that another hart was just writing.
-    assert.equal(frames.join(0xffff_ffff), false);
+    assert.equal(frames.join(0xffff_ffff, 0), false);
+  });
+
+  test("are joined only by those that they are shared among, and are one's again who is alone", () => {
+    const frames = Frames.create(64);
+    const frame = frames.take(3, "private");
+    frames.share(frame, 0xffff);
+    assert.deepEqual([frames.join(frame, 7), frames.join(frame, 0xffff)], [false, true]);
+    assert.deepEqual(frames.info(frame), { owner: 0, state: "shared", count: 2 });
+    assert.equal(frames.reclaim(frame, 5), false);
+    frames.release(frame);
+    assert.equal(frames.reclaim(frame, 5), true);
+    assert.deepEqual(frames.info(frame), { owner: 5, state: "private", count: 1 });
   });
 
   test("a root is four frames at a multiple of four", () => {

@@ -21,7 +21,7 @@ export const NOBODY = 0;
 export const ZERO_FRAME = 0;
 
 /**
- * A frame's word: how many use it │ state │ owner
+ * A frame's word: how many use it │ state │ owner; of one that is shared, among whom
  *                 31           20   19 16   15 0
  */
 const field = { state: 16, count: 20 } as const;
@@ -135,27 +135,27 @@ export class Frames {
     return -1;
   }
 
-  /** Its only user, who has written to it so far, does so no more: others may join. */
-  share(frame: number): void {
+  /** Its only user, who has written to it so far, does so no more: others of this group, a number of 16 bits, may join. */
+  share(frame: number, group: number): void {
     const { state, count } = this.info(frame);
     assert(state === "private" && count === 1, "only what is private becomes shared", { frame, state, count });
-    this.#set(frame, NOBODY, "shared", 1);
+    this.#set(frame, group, "shared", 1);
   }
 
-  /** One user more, who will not write to it; false if it is not shared any more, or is no frame at all, or has as many as can be counted. */
-  join(frame: number): boolean {
+  /** One user more, who will not write to it; false if it is not shared any more, or among others, or is no frame at all, or has as many as can be counted. */
+  join(frame: number, group: number): boolean {
     if (frame >= this.total) return false;
     for (;;) {
       const word = Atomics.load(this.#words, frame);
       const users = word >>> field.count;
-      if ((word & (STATE_MASK << field.state)) !== SHARED || users === 0 || users === MOST_USERS) return false;
+      if ((word & ((STATE_MASK << field.state) | OWNER_MASK)) !== (SHARED | group) || users === 0 || users === MOST_USERS) return false;
       if (Atomics.compareExchange(this.#words, frame, word, word + ONE_USER) === word) return true;
     }
   }
 
   /** The last of a shared frame's users makes it private; false if there are others. */
   reclaim(frame: number, owner: number): boolean {
-    const alone = SHARED | ONE_USER;
+    const alone = (Atomics.load(this.#words, frame) & OWNER_MASK) | SHARED | ONE_USER;
     return Atomics.compareExchange(this.#words, frame, alone, owner | stateCode("private") | ONE_USER) === alone;
   }
 
@@ -176,7 +176,8 @@ export class Frames {
 
   info(frame: number): FrameInfo {
     const word = Atomics.load(this.#words, frame);
-    return { owner: word & OWNER_MASK, state: frameStates[(word >>> field.state) & STATE_MASK]!, count: word >>> field.count };
+    const state = frameStates[(word >>> field.state) & STATE_MASK]!;
+    return { owner: state === "shared" ? NOBODY : word & OWNER_MASK, state, count: word >>> field.count };
   }
 
   #set(frame: number, owner: number, state: FrameState, count: number): void {

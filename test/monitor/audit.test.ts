@@ -5,7 +5,7 @@ import { auditPages, auditSharing } from "#monitor/memory/audit.ts";
 import { Hints } from "#monitor/memory/hints.ts";
 import { BALLOONED } from "#monitor/memory/pmap.ts";
 import { savedPages } from "#monitor/memory/saved-pages.ts";
-import { Sharing } from "#monitor/memory/sharing.ts";
+import { groupOf, Sharing } from "#monitor/memory/sharing.ts";
 import { address } from "#platform/memory-map.ts";
 import { TestMonitor } from "../kit/monitor.ts";
 
@@ -57,7 +57,7 @@ suite("an audit of memory", () => {
     share();
     assert.equal(audit().wrong, 0);
     const shared = memories[0]!.pmap.frame(FIRST);
-    monitor.frames.join(shared);
+    monitor.frames.join(shared, groupOf({ salt: 0 }));
     assert.equal(audit().wrong, 2);
     monitor.frames.release(shared);
     memories[0]!.tables.map(FIRST + 1, shared, "read-only");

@@ -4,6 +4,7 @@ import { suite, test } from "node:test";
 import { ZERO_FRAME } from "#machine/frames.ts";
 import { Harts } from "#host/node/harts.ts";
 import { Hints } from "#monitor/memory/hints.ts";
+import { hashPage } from "#monitor/memory/page-hash.ts";
 import { saltOf, Sharing } from "#monitor/memory/sharing.ts";
 import { address } from "#platform/memory-map.ts";
 import { assemble } from "#riscv/assemble.ts";
@@ -81,7 +82,8 @@ const data = Array.from({ length: PAGES }, (_, i) => DATA + i);
 for (const technique of allTechniques) suite(`guests on ${titleOf(technique)}`, () => {
   const scene = (groups: readonly string[], translate: boolean) => {
     const monitor = new TestMonitor({ translate });
-    const sharing = new Sharing(monitor.memory, Hints.create(monitor.frames.total));
+    const hints = Hints.create(monitor.frames.total);
+    const sharing = new Sharing(monitor.memory, hints);
     const guests = groups.map((group) => {
       const guest = monitor.create(GUEST, { technique });
       put(guest, CODE, RETURN);
@@ -91,7 +93,7 @@ for (const technique of allTechniques) suite(`guests on ${titleOf(technique)}`, 
     });
     const waits = ({ vm }: TestVm): boolean => vm.memory.readable(DATA * 4096 + PAGES * 4096 - 8, 1)[0] !== 0 && vm.exits.total > 0;
     monitor.run(() => guests.every(waits));
-    return { monitor, sharing, guests };
+    return { monitor, sharing, hints, guests };
   };
   const scanAll = (sharing: Sharing): number => {
     let merged = 0;
@@ -129,6 +131,17 @@ for (const technique of allTechniques) suite(`guests on ${titleOf(technique)}`, 
     scanAll(sharing);
     const frames = new Set(Array.from(one!.vm.memory.pmap.entries(), ([, frame]) => frame));
     for (const [, frame] of other!.vm.memory.pmap.entries()) assert.ok(frame === ZERO_FRAME || !frames.has(frame));
+  });
+
+  test("nor a frame that was their group's once, as is still known, and is another's now, with the same in it", () => {
+    const { monitor: { memory: machine }, sharing, hints, guests: [one, other] } = scene(["one", "other"], false);
+    sharing.offerAll(one!.vm.memory);
+    for (const page of data) {
+      const hash = hashPage(machine.words, machine.wordOf(other!.vm.memory.pmap.frame(page)), saltOf("other"));
+      hints.set(hash!, { kind: "frame", frame: one!.vm.memory.pmap.frame(page) });
+    }
+    scanAll(sharing);
+    for (const page of data) assert.notEqual(other!.vm.memory.pmap.frame(page), one!.vm.memory.pmap.frame(page));
   });
 
   test("have what another's memory begins with without a copy", () => {

@@ -4,6 +4,9 @@
  */
 import type { GuestMemory } from "./guest-memory.ts";
 
+/** Nobody else's. */
+const OWN_GROUP = 0;
+
 export type SavedCopies = readonly (readonly [frame: number, pages: readonly number[]])[];
 
 export class Copies {
@@ -61,12 +64,12 @@ export class Copies {
     let frame = this.#ofPage.get(source);
     if (frame === undefined) {
       memory.own(source);
-      frame = memory.offer(source);
-      frames.join(frame);
+      frame = memory.offer(source, OWN_GROUP);
+      frames.join(frame, OWN_GROUP);
       this.#frames.set(frame, new Set([source]));
       this.#ofPage.set(source, frame);
     }
-    if (!frames.join(frame)) return undefined;
+    if (!frames.join(frame, OWN_GROUP)) return undefined;
     memory.join(new Map([[page, frame]]));
     this.#frames.get(frame)!.add(page);
     this.#ofPage.set(page, frame);

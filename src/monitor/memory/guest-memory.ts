@@ -173,10 +173,10 @@ export class GuestMemory implements DmaMemory {
     return gone.length;
   }
 
-  /** A page's own frame is not written to any more, so that others may join: the frame. `forgetting` is the caller's to tell. */
-  offer(page: number): number {
+  /** A page's own frame is not written to any more, so that others of a group may join: the frame. `forgetting` is the caller's to tell. */
+  offer(page: number, group: number): number {
     const frame = this.pmap.frame(page);
-    this.machine.frames.share(frame);
+    this.machine.frames.share(frame, group);
     this.#show(page, frame, "shared");
     return frame;
   }

@@ -90,7 +90,7 @@ export class Sharing {
       const its = offered.get(of);
       if (its === undefined) offered.set(of, [page]);
       else its.push(page);
-      return of.offer(page);
+      return of.offer(page, groupOf(sharer));
     };
     for (const page of pages) {
       if (!isOwn(memory, page)) continue;
@@ -104,11 +104,13 @@ export class Sharing {
   }
 
   /** A frame that holds what the page does, joined for it; undefined if there is none. */
-  #alike({ memory, salt }: Sharer, page: number, hash: ContentHash, alone: Alone, offer: (of: GuestMemory, page: number) => number): number | undefined {
+  #alike(sharer: Sharer, page: number, hash: ContentHash, alone: Alone, offer: (of: GuestMemory, page: number) => number): number | undefined {
+    const { memory, salt } = sharer;
+    const group = groupOf(sharer);
     const hint = this.#hints.find(hash);
     const index = page - memory.pmap.firstPage;
     const first = this.#wordOf(memory, page);
-    if (hint?.kind === "frame" && this.#machine.frames.join(hint.frame)) {
+    if (hint?.kind === "frame" && this.#machine.frames.join(hint.frame, group)) {
       if (areAlike(this.#machine.words, first, this.#machine.wordOf(hint.frame))) return hint.frame;
       this.#machine.release(hint.frame);
     }
@@ -121,7 +123,7 @@ export class Sharing {
         if (areAlike(this.#machine.words, first, this.#wordOf(other.memory, its))) {
           const frame = offer(other.memory, its);
           this.#hints.set(hash, { kind: "frame", frame });
-          return this.#machine.frames.join(frame) ? frame : undefined;
+          return this.#machine.frames.join(frame, group) ? frame : undefined;
         }
       }
     }
@@ -134,6 +136,9 @@ export class Sharing {
     return this.#machine.wordOf(pmap.frame(page));
   }
 }
+
+/** Who shares a frame, as the frame knows it: what a hint says may be of long ago, and the frame others' by now. Never 0. */
+export const groupOf = ({ salt }: Pick<Sharer, "salt">): number => ((salt ^ (salt >>> 16)) & 0xffff) || 1;
 
 /** Whether the page has a frame that nobody else has, and that may become another. */
 function isOwn(memory: GuestMemory, page: number): boolean {

@@ -25,12 +25,12 @@ async function follow({ tools, progress }: Parameters<Experiment>[0], samplePage
     const vm = await machine.create(tools, { memory: MEMORY });
     await vm.prompt();
     const most = Math.max(...PHASES.map(([touched]) => touched));
-    await vm.run(`echo 0 >/tmp/touch; (/bench/toucher /tmp/touch 50 ${most} &)`);
+    await vm.run(`echo 0 >/tmp/touch; (/bench/toucher /tmp/touch 50 ${most} >/tmp/touched &)`);
     const points: Point[] = [];
     await sleep(1000 * PERIOD * WARM_UP);
     const start = performance.now();
     for (const [touched, periods] of PHASES) {
-      await vm.run(`echo ${touched} >/tmp/touch`);
+      await vm.run(`echo ${touched} >/tmp/touch; until [ "$(tail -n 1 /tmp/touched)" = "${touched === 0 ? "" : touched}" ]; do sleep 0.1; done`);
       for (let i = 0; i < periods; i++) {
         await sleep(1000 * PERIOD);
         points.push({ at: (performance.now() - start) / 1000, touched, estimate: vm.vm.holding.active * MEMORY });

@@ -11,7 +11,7 @@ const SIZES = [128, 160, 192, 224];
 export const DISK = 256;
 /** Of 256 KiB each. */
 const FILES = 440;
-const OPERATIONS = 6000;
+const OPERATIONS = 20_000;
 const WORK = `/bench/files /data ${FILES} ${OPERATIONS}`;
 
 /** A disk with files. */

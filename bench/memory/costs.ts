@@ -73,7 +73,7 @@ export const scanner: Experiment = async ({ tools, rounds, progress }): Promise<
     };
     for (let i = 0; i < 2; i++) await work(scanRate);
     const ratios: number[] = [];
-    for (let round = 0; round < 4 * rounds; round++) {
+    for (let round = 0; round < 8 * rounds; round++) {
       // Whoever comes second has warmer translations, and none of the garbage of the first.
       const order = round % 2 === 0 ? [0, scanRate] : [scanRate, 0];
       const seconds = new Map<number, number>();

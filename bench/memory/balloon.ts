@@ -64,7 +64,7 @@ export const balloon: Experiment = async (plan): Promise<Found> => withDisks(asy
       await inflated(large, size);
       for (const vm of [large, small]) await vm.run(WORK);
       const [costs, ratios] = [{ large: [] as number[], small: [] as number[] }, [] as number[]];
-      for (let round = 0; round < 2 * plan.rounds; round++) {
+      for (let round = 0; round < plan.rounds; round++) {
         costs.large.push(await cost(large));
         costs.small.push(await cost(small));
         ratios.push(costs.small.at(-1)! / costs.large.at(-1)!);

@@ -71,7 +71,10 @@ export const scanner: Experiment = async ({ tools, rounds, progress }): Promise<
       const after = process.cpuUsage();
       return (after.user + after.system - user - system) / 1e6;
     };
-    for (let i = 0; i < 2; i++) await work(scanRate);
+    // What most pages have in common has been found then, as on a machine that has run for some minutes.
+    machine.harts.memory.change({ scanRate: 20_000 });
+    for (let i = 0; i < 2; i++) await work(20_000);
+    await machine.settle();
     const ratios: number[] = [];
     for (let round = 0; round < 8 * rounds; round++) {
       // Whoever comes second has warmer translations, and none of the garbage of the first.
@@ -82,5 +85,5 @@ export const scanner: Experiment = async ({ tools, rounds, progress }): Promise<
       progress(`  ${seconds.get(0)!.toFixed(2)} s without, ${seconds.get(scanRate)!.toFixed(2)} s with the scanner`);
     }
     const cost = 100 * (median(ratios) - 1);
-    return { results: [judge("the scanner's cost to guests", cost, "% of throughput", ["≤", 2], "-1.6 to 1.8", `${scanRate} pages a second; CPU time, in turn: ${ratios.map((ratio) => ratio.toFixed(3)).join(" ")}`)] };
+    return { results: [judge("the scanner's cost to guests", cost, "% of throughput", ["≤", 2], "-1.6 to 1.8", `${scanRate} pages a second, after what was there to share is shared; CPU time, in turn: ${ratios.map((ratio) => ratio.toFixed(3)).join(" ")}`)] };
   });

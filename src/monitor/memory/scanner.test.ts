@@ -10,11 +10,19 @@ function scannerOf(rate: number): { readonly scanner: Scanner; readonly looked: 
   return { scanner: new Scanner({ pages: 1000, scan } as unknown as Sharing, rate), looked: () => all };
 }
 
-for (const rate of [500, 10_000]) test(`where all guests wait, ${rate} pages a second are looked at if that is the rate`, () => {
+for (const [rate, where] of [[500, "guests work"], [10_000, "all guests wait"]] as const) test(`where ${where}, ${rate} pages a second are looked at if that is the rate`, () => {
   const { scanner, looked } = scannerOf(rate);
   scanner.step(0);
-  for (let now = 0; now < 10_000; now += scanner.patience) scanner.step(now);
+  for (let now = 0; now < 10_000; now += Number.isFinite(scanner.patience) ? scanner.patience : 5) scanner.step(now);
   assert.ok(looked() > 8.5 * rate && looked() <= 10 * rate, `${looked()}`);
+});
+
+test("where all guests wait, nobody wakes up for a usual rate, and little is looked at when a guest does", () => {
+  const { scanner, looked } = scannerOf(500);
+  assert.equal(scanner.patience, Infinity);
+  scanner.step(0);
+  for (let now = 100; now <= 10_000; now += 100) scanner.step(now);
+  assert.equal(looked(), 1600);
 });
 
 test("without a rate, nobody wakes up for it", () => {

@@ -8,8 +8,13 @@ const WORTHWHILE = 1 / 50;
 const SLOWEST = 1 / 16;
 /** Batches over which that is averaged. */
 const MEMORY = 64;
-/** Where all guests wait, it is worth waking up for, so often in milliseconds or for each full batch, if it goes at its full rate. */
+/**
+ * Guests that wait wake now and then, and a little is looked at then; it is at higher rates than this, in pages a second, that it wakes up by itself: so often,
+ * in milliseconds, or for each full batch.
+ */
+const QUIET = 1000;
 const WHILE_IDLE = 50;
+const LITTLE = 16;
 
 export class Scanner {
   readonly #sharing: Sharing;
@@ -17,7 +22,9 @@ export class Scanner {
   #rate: number;
   /** Of pages looked at, the part that found others like them. */
   #yield = 1;
+  /** When it looked last, and when it was asked to. */
   #last = 0;
+  #called = 0;
 
   constructor(sharing: Sharing, rate: number) {
     this.#sharing = sharing;
@@ -36,17 +43,19 @@ export class Scanner {
   /** Looks at what is due at `now`, in milliseconds. */
   step(now: number): void {
     const due = Math.floor(((now - this.#last) / 1000) * this.#rate * this.#eagerness);
+    const waited = now - this.#called > WHILE_IDLE && this.#rate <= QUIET;
+    this.#called = now;
     if (due < BATCH && now - this.#last < WHILE_IDLE) return;
     this.#last = now;
     if (due === 0) return;
-    const { looked, merged } = this.#sharing.scan(Math.min(due, BATCH));
+    const { looked, merged } = this.#sharing.scan(Math.min(due, waited ? LITTLE : BATCH));
     if (looked > 0) this.#yield += (merged / looked - this.#yield) / MEMORY;
     else this.#yield -= this.#yield / MEMORY;
   }
 
   /** Milliseconds after which `step` should be called again, though nothing else is to be done. */
   get patience(): number {
-    return this.#rate > 0 && this.#sharing.pages > 0 && this.#eagerness > SLOWEST ? Math.min(WHILE_IDLE, Math.ceil((1000 * BATCH) / this.#rate)) : Infinity;
+    return this.#rate > QUIET && this.#sharing.pages > 0 && this.#eagerness > SLOWEST ? Math.min(WHILE_IDLE, Math.ceil((1000 * BATCH) / this.#rate)) : Infinity;
   }
 
   get #eagerness(): number {
